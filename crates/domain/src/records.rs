@@ -1,0 +1,217 @@
+//! What is stored. Sealed fields are opaque bytes here; only `lido-idp` opens them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClientId, Millis, PoolId, Sub};
+
+/// User attributes by their wire name (`email`, `custom:tenant`); values are strings, as on the wire.
+pub type Attributes = BTreeMap<String, String>;
+
+/// A user pool. `settings` is the JSON of what DescribeUserPool returns, without the members that
+/// are columns of their own (id, ARN, name, dates, tags, number of users).
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserPool {
+    pub id: PoolId,
+    pub name: String,
+    pub settings: String,
+    pub tags: BTreeMap<String, String>,
+    pub created: Millis,
+    pub updated: Millis,
+    /// Grows with every change; a write names the revision that it read.
+    pub revision: i64,
+}
+
+/// An app client. `settings` is the JSON of what DescribeUserPoolClient returns, without ids, name,
+/// dates and secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppClient {
+    pub pool: PoolId,
+    pub id: ClientId,
+    pub name: String,
+    pub settings: String,
+    pub sealed_secret: Option<Vec<u8>>,
+    pub created: Millis,
+    pub updated: Millis,
+    pub revision: i64,
+}
+
+/// A pool's signing key: one RSA-2048 pair for ID tokens, one for access tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SigningKey {
+    pub pool: PoolId,
+    pub token_use: TokenUse,
+    pub kid: String,
+    /// Base64url of the modulus, as in a JWK; the exponent is always 65537.
+    pub modulus: String,
+    pub sealed_private: Vec<u8>,
+    pub created: Millis,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TokenUse {
+    Id,
+    Access,
+}
+
+impl TokenUse {
+    /// The value of the claim `token_use`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Access => "access",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "id" => Some(Self::Id),
+            "access" => Some(Self::Access),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum UserStatus {
+    Unconfirmed,
+    Confirmed,
+    ExternalProvider,
+    ResetRequired,
+    ForceChangePassword,
+}
+
+impl UserStatus {
+    pub const ALL: [Self; 5] =
+        [Self::Unconfirmed, Self::Confirmed, Self::ExternalProvider, Self::ResetRequired, Self::ForceChangePassword];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unconfirmed => "UNCONFIRMED",
+            Self::Confirmed => "CONFIRMED",
+            Self::ExternalProvider => "EXTERNAL_PROVIDER",
+            Self::ResetRequired => "RESET_REQUIRED",
+            Self::ForceChangePassword => "FORCE_CHANGE_PASSWORD",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+impl fmt::Display for UserStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A user of a pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    pub pool: PoolId,
+    pub sub: Sub,
+    /// The immutable user name; in pools with username attributes it equals `sub`.
+    pub username: String,
+    pub attributes: Attributes,
+    /// New values of email and phone_number that wait for VerifyUserAttribute.
+    pub pending: Attributes,
+    pub status: UserStatus,
+    pub enabled: bool,
+    pub created: Millis,
+    pub updated: Millis,
+    /// Sealed salt and SRP verifier; absent for users without a password.
+    pub password: Option<Vec<u8>>,
+    /// When a temporary password was set; it ages by the pool's policy.
+    pub password_set: Millis,
+    /// Sealed list of earlier passwords, newest first.
+    pub password_history: Option<Vec<u8>>,
+    /// Tokens without origin_jti that were issued up to this moment are revoked.
+    pub signed_out: Millis,
+    pub revision: i64,
+}
+
+/// One sign-in: a refresh token and every token descended from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenSession {
+    pub pool: PoolId,
+    pub client: ClientId,
+    pub sub: Sub,
+    pub origin_jti: String,
+    pub auth_time: Millis,
+    pub scope: String,
+    pub expires: Millis,
+    pub revoked: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Medium {
+    Email,
+    Sms,
+}
+
+impl Medium {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "EMAIL",
+            Self::Sms => "SMS",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "EMAIL" => Some(Self::Email),
+            "SMS" => Some(Self::Sms),
+            _ => None,
+        }
+    }
+}
+
+/// A message ready to be delivered, as the inbox shows it and a transport sends it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    /// Grows with time: a later message has a greater id.
+    pub id: String,
+    pub created: Millis,
+    pub pool: PoolId,
+    pub client: Option<ClientId>,
+    pub username: String,
+    pub medium: Medium,
+    /// The unmasked address or number.
+    pub destination: String,
+    /// The trigger source that the message belongs to, `CustomMessage_VerifyUserAttribute`.
+    pub source: String,
+    /// Only e-mail has one.
+    pub subject: Option<String>,
+    pub body: String,
+    /// The bare code or temporary password.
+    pub code: Option<String>,
+    pub sender: Sender,
+}
+
+/// What the pool's EmailConfiguration and SmsConfiguration say of the sender.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sender {
+    pub from: Option<String>,
+    pub reply_to: Option<String>,
+    pub configuration_set: Option<String>,
+    pub source_arn: Option<String>,
+}
+
+impl fmt::Debug for Message {
+    /// Without body and code: a message may pass through a log line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("id", &self.id)
+            .field("pool", &self.pool)
+            .field("medium", &self.medium)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
