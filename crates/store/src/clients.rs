@@ -1,0 +1,111 @@
+//! App clients. A client id is unique in the installation; every query names the pool as well where
+//! the caller knows it.
+
+use lido_domain::{AppClient, ClientId, PoolId};
+
+use crate::{Result, Row, Tx, params};
+
+macro_rules! columns {
+    () => {
+        "id, pool_id, name, settings, sealed_secret, created_ms, updated_ms, revision"
+    };
+}
+
+fn client(row: &Row<'_>) -> Result<AppClient> {
+    Ok(AppClient {
+        id: ClientId::new(row.text(0)?),
+        pool: PoolId::new(row.text(1)?),
+        name: row.text(2)?,
+        settings: row.text(3)?,
+        sealed_secret: row.opt_bytes(4)?,
+        created: row.millis(5)?,
+        updated: row.millis(6)?,
+        revision: row.int(7)?,
+    })
+}
+
+/// A client by its id alone: for the operations whose only proof of the pool is the client.
+pub async fn by_id(tx: &mut Tx, id: &ClientId) -> Result<Option<AppClient>> {
+    tx.first(concat!("SELECT ", columns!(), " FROM app_clients WHERE id = $1"), params![id], client).await
+}
+
+/// The pool and the revision of a client: what a cache compares to know that its copy is current.
+pub async fn revision(tx: &mut Tx, id: &ClientId) -> Result<Option<(PoolId, i64)>> {
+    tx.first("SELECT pool_id, revision FROM app_clients WHERE id = $1", params![id], |row| {
+        Ok((PoolId::new(row.text(0)?), row.int(1)?))
+    })
+    .await
+}
+
+/// False when the id is taken.
+pub async fn insert(tx: &mut Tx, client: &AppClient) -> Result<bool> {
+    let inserted = tx
+        .exec(
+            concat!(
+                "INSERT INTO app_clients (",
+                columns!(),
+                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING"
+            ),
+            params![
+                &client.id,
+                &client.pool,
+                &client.name,
+                &client.settings,
+                client.sealed_secret.as_deref(),
+                client.created,
+                client.updated,
+                client.revision
+            ],
+        )
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Replaces the client that was read at `client.revision`; false when it has changed since.
+pub async fn put(tx: &mut Tx, client: &AppClient) -> Result<bool> {
+    let changed = tx
+        .exec(
+            "UPDATE app_clients SET name = $1, settings = $2, sealed_secret = $3, updated_ms = $4, \
+             revision = revision + 1 WHERE pool_id = $5 AND id = $6 AND revision = $7",
+            params![
+                &client.name,
+                &client.settings,
+                client.sealed_secret.as_deref(),
+                client.updated,
+                &client.pool,
+                &client.id,
+                client.revision
+            ],
+        )
+        .await?;
+    Ok(changed == 1)
+}
+
+/// Removes the client and ends the sign-ins that were made through it.
+pub async fn delete(tx: &mut Tx, pool: &PoolId, id: &ClientId) -> Result<bool> {
+    let deleted =
+        tx.exec("DELETE FROM app_clients WHERE pool_id = $1 AND id = $2", params![pool, id]).await?;
+    Ok(deleted == 1)
+}
+
+/// Clients of a pool in the order of their ids, after `after`.
+pub async fn list(tx: &mut Tx, pool: &PoolId, after: &str, limit: i64) -> Result<Vec<AppClient>> {
+    tx.query(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM app_clients WHERE pool_id = $1 AND id > $2 ORDER BY id LIMIT $3"
+        ),
+        params![pool, after, limit],
+        client,
+    )
+    .await
+}
+
+/// How many clients the pool has.
+pub async fn count(tx: &mut Tx, pool: &PoolId) -> Result<i64> {
+    Ok(tx
+        .first("SELECT count(*) FROM app_clients WHERE pool_id = $1", params![pool], |row| row.int(0))
+        .await?
+        .unwrap_or_default())
+}

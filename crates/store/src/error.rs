@@ -1,0 +1,45 @@
+use std::path::PathBuf;
+
+/// Why the store did not do what it was asked.
+///
+/// Cloneable, because one failed commit is the answer to every write that rode in it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The writer's queue is full; nothing was tried. The caller sheds load: TooManyRequests.
+    #[error("the store has more writes waiting than it takes")]
+    Busy,
+    /// The store is closed, or its writer has died.
+    #[error("the store is closed")]
+    Closed,
+    /// Another process works in this data directory.
+    #[error("the data directory {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// A newer release has migrated this database; going back is not possible.
+    #[error(
+        "the database has schema version {found}, this release knows versions up to {known}: run the newer release"
+    )]
+    SchemaTooNew { found: i64, known: i64 },
+    /// The applied migrations are not the ones of this release, or one failed.
+    #[error("{0}")]
+    Migration(String),
+    /// The row exists already, or the row it refers to does not. In the engine's words.
+    #[error("{0}")]
+    Constraint(String),
+    /// No space is left for the database.
+    #[error("the disk of the database is full")]
+    Full,
+    /// The database cannot be written: permissions, or a read-only file system.
+    #[error("the database is read-only")]
+    ReadOnly,
+    /// Anything else, with the engine's text: a broken statement, a damaged file, a failing disk.
+    #[error("{0}")]
+    Engine(String),
+}
+
+impl Error {
+    /// A row that no release of Lido writes: the data was changed by something else.
+    pub(crate) fn corrupt(what: impl std::fmt::Display) -> Self {
+        Self::Engine(format!("a stored row is not readable: {what}"))
+    }
+}

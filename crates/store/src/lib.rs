@@ -1,0 +1,27 @@
+//! The only SQL of Lido: one file for each kind of record, one text for every engine.
+//!
+//! A record file holds functions over [`Tx`]: statements and row mapping, no decisions. The engine
+//! ([`engine`]) runs them: reads in a snapshot, writes in a group that shares one fsync. Nothing
+//! here knows Cognito's rules or seals anything: secrets arrive sealed or hashed.
+//!
+//! Start with [`users`] for the way a record file reads, and [`engine`] for `Store::read` and
+//! `Store::write`.
+
+pub mod clients;
+pub mod codes;
+pub mod engine;
+mod error;
+pub mod installation;
+pub mod keys;
+pub mod limits;
+pub mod messages;
+pub mod pools;
+pub mod search;
+pub mod sessions;
+pub mod users;
+
+pub use engine::{Location, Options, Row, Store, Tx, Value};
+pub use error::Error;
+
+/// What every function over [`Tx`] returns.
+pub type Result<T> = std::result::Result<T, Error>;

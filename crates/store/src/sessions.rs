@@ -1,0 +1,144 @@
+//! Sign-ins: refresh tokens as keyed hashes, their revocation, and what may be used only once.
+
+use lido_domain::records::TokenSession;
+use lido_domain::{ClientId, Millis, PoolId, Sub};
+
+use crate::{Result, Row, Tx, params};
+
+macro_rules! columns {
+    () => {
+        "pool_id, client_id, sub, origin_jti, auth_time_ms, scope, expires_ms, revoked_ms"
+    };
+}
+
+fn session(row: &Row<'_>) -> Result<TokenSession> {
+    Ok(TokenSession {
+        pool: PoolId::new(row.text(0)?),
+        client: ClientId::new(row.text(1)?),
+        sub: Sub::new(row.text(2)?),
+        origin_jti: row.text(3)?,
+        auth_time: row.millis(4)?,
+        scope: row.text(5)?,
+        expires: row.millis(6)?,
+        revoked: row.opt_int(7)?.is_some(),
+    })
+}
+
+/// What must still hold when a sign-in is recorded.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// The revision of the user that was authenticated: any change since undoes the sign-in.
+    pub revision: i64,
+    pub now: Millis,
+}
+
+/// Records a sign-in if its user is unchanged, enabled and not locked out. False otherwise.
+pub async fn begin(
+    tx: &mut Tx,
+    session: &TokenSession,
+    digest: &[u8; 32],
+    proven: &Proven,
+) -> Result<bool> {
+    let begun = tx
+        .exec(
+            "INSERT INTO token_sessions (digest, pool_id, client_id, sub, origin_jti, auth_time_ms, scope, \
+             expires_ms) SELECT $1, u.pool_id, $2, u.sub, $3, $4, $5, $6 FROM users u \
+             WHERE u.pool_id = $7 AND u.sub = $8 AND u.enabled = 1 AND u.revision = $9 AND NOT EXISTS \
+             (SELECT 1 FROM lockouts l WHERE l.pool_id = u.pool_id AND l.subject = u.sub \
+             AND l.locked_until_ms > $10)",
+            params![
+                &digest[..],
+                &session.client,
+                &session.origin_jti,
+                session.auth_time,
+                &session.scope,
+                session.expires,
+                &session.pool,
+                &session.sub,
+                proven.revision,
+                proven.now
+            ],
+        )
+        .await?;
+    Ok(begun == 1)
+}
+
+/// The sign-in of a refresh token.
+pub async fn by_digest(tx: &mut Tx, digest: &[u8; 32]) -> Result<Option<TokenSession>> {
+    tx.first(
+        concat!("SELECT ", columns!(), " FROM token_sessions WHERE digest = $1"),
+        params![&digest[..]],
+        session,
+    )
+    .await
+}
+
+/// Whether the sign-in that a token descends from still stands.
+pub async fn stands(tx: &mut Tx, pool: &PoolId, origin_jti: &str) -> Result<bool> {
+    let found = tx
+        .first(
+            "SELECT 1 FROM token_sessions WHERE pool_id = $1 AND origin_jti = $2 AND revoked_ms IS NULL",
+            params![pool, origin_jti],
+            |row| row.int(0),
+        )
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Revokes one sign-in; doing it again changes nothing.
+pub async fn revoke(tx: &mut Tx, digest: &[u8; 32], now: Millis) -> Result<()> {
+    tx.exec(
+        "UPDATE token_sessions SET revoked_ms = $1 WHERE digest = $2 AND revoked_ms IS NULL",
+        params![now, &digest[..]],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Revokes every sign-in of the user.
+pub async fn revoke_all(tx: &mut Tx, pool: &PoolId, sub: &Sub, now: Millis) -> Result<()> {
+    tx.exec(
+        "UPDATE token_sessions SET revoked_ms = $1 WHERE pool_id = $2 AND sub = $3 AND revoked_ms IS NULL",
+        params![now, pool, sub],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Marks something as used. False when it was used before.
+pub async fn redeem_once(tx: &mut Tx, digest: &[u8; 32], expires: Millis) -> Result<bool> {
+    let first = tx
+        .exec(
+            "INSERT INTO redeemed (digest, expires_ms) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING",
+            params![&digest[..], expires],
+        )
+        .await?;
+    Ok(first == 1)
+}
+
+/// Whether something was used.
+pub async fn is_redeemed(tx: &mut Tx, digest: &[u8; 32]) -> Result<bool> {
+    let found = tx
+        .first("SELECT 1 FROM redeemed WHERE digest = $1", params![&digest[..]], |row| row.int(0))
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Drops sign-ins and redemptions that expired before `now`, at most `batch` of each.
+pub async fn sweep(tx: &mut Tx, now: Millis, batch: i64) -> Result<u64> {
+    let sessions = tx
+        .exec(
+            "DELETE FROM token_sessions WHERE digest IN \
+             (SELECT digest FROM token_sessions WHERE expires_ms < $1 ORDER BY expires_ms LIMIT $2)",
+            params![now, batch],
+        )
+        .await?;
+    let redeemed = tx
+        .exec(
+            "DELETE FROM redeemed WHERE digest IN \
+             (SELECT digest FROM redeemed WHERE expires_ms < $1 ORDER BY expires_ms LIMIT $2)",
+            params![now, batch],
+        )
+        .await?;
+    Ok(sessions + redeemed)
+}
