@@ -86,6 +86,37 @@ pub async fn redeem(tx: &mut Tx, pool: &PoolId, sub: &Sub, attempt: &Attempt) ->
     })
 }
 
+/// What the live code of a purpose was sent to, if there is one.
+pub async fn target(tx: &mut Tx, pool: &PoolId, sub: &Sub, purpose: &str, now: Millis) -> Result<Option<String>> {
+    tx.first(
+        "SELECT target FROM codes WHERE pool_id = $1 AND sub = $2 AND purpose = $3 AND expires_ms > $4",
+        params![pool, sub, purpose, now],
+        |row| row.text(0),
+    )
+    .await
+}
+
+/// Whether an attempt would succeed. Nothing is taken and nothing is counted.
+pub async fn would_redeem(tx: &mut Tx, pool: &PoolId, sub: &Sub, attempt: &Attempt) -> Result<bool> {
+    let found = tx
+        .first(
+            "SELECT 1 FROM codes WHERE pool_id = $1 AND sub = $2 AND purpose = $3 AND digest = $4 \
+             AND target = $5 AND expires_ms > $6 AND attempts < $7",
+            params![
+                pool,
+                sub,
+                &attempt.purpose,
+                &attempt.digest[..],
+                &attempt.target,
+                attempt.now,
+                attempt.max_attempts
+            ],
+            |row| row.int(0),
+        )
+        .await?;
+    Ok(found.is_some())
+}
+
 /// Takes back the code that `digest` names: its message could not be delivered.
 pub async fn void(tx: &mut Tx, pool: &PoolId, sub: &Sub, purpose: &str, digest: &[u8; 32]) -> Result<()> {
     tx.exec(
