@@ -85,8 +85,13 @@ pub enum UserStatus {
 }
 
 impl UserStatus {
-    pub const ALL: [Self; 5] =
-        [Self::Unconfirmed, Self::Confirmed, Self::ExternalProvider, Self::ResetRequired, Self::ForceChangePassword];
+    pub const ALL: [Self; 5] = [
+        Self::Unconfirmed,
+        Self::Confirmed,
+        Self::ExternalProvider,
+        Self::ResetRequired,
+        Self::ForceChangePassword,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -131,6 +136,22 @@ pub struct User {
     pub password_history: Option<Vec<u8>>,
     /// Tokens without origin_jti that were issued up to this moment are revoked.
     pub signed_out: Millis,
+    pub revision: i64,
+}
+
+/// A group of a pool's users. Its name is its identity: it is never changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    pub pool: PoolId,
+    /// Unique in the pool, told apart by case.
+    pub name: String,
+    pub description: Option<String>,
+    /// The role that the group's users may assume, for the claims about roles.
+    pub role_arn: Option<String>,
+    /// 0 and up; the lowest goes first, none goes last.
+    pub precedence: Option<i32>,
+    pub created: Millis,
+    pub updated: Millis,
     pub revision: i64,
 }
 

@@ -29,11 +29,21 @@ pub async fn by_id(tx: &mut Tx, id: &ClientId) -> Result<Option<AppClient>> {
     tx.first(concat!("SELECT ", columns!(), " FROM app_clients WHERE id = $1"), params![id], client).await
 }
 
-/// The pool and the revision of a client: what a cache compares to know that its copy is current.
-pub async fn revision(tx: &mut Tx, id: &ClientId) -> Result<Option<(PoolId, i64)>> {
-    tx.first("SELECT pool_id, revision FROM app_clients WHERE id = $1", params![id], |row| {
-        Ok((PoolId::new(row.text(0)?), row.int(1)?))
-    })
+/// The revisions of a client and of its pool: what a cache compares to know that its copies are current.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revisions {
+    pub pool_id: PoolId,
+    pub client: i64,
+    pub pool: i64,
+}
+
+pub async fn revisions(tx: &mut Tx, id: &ClientId) -> Result<Option<Revisions>> {
+    tx.first(
+        "SELECT c.pool_id, c.revision, p.revision FROM app_clients c JOIN user_pools p ON p.id = c.pool_id \
+         WHERE c.id = $1",
+        params![id],
+        |row| Ok(Revisions { pool_id: PoolId::new(row.text(0)?), client: row.int(1)?, pool: row.int(2)? }),
+    )
     .await
 }
 

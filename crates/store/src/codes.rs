@@ -87,7 +87,13 @@ pub async fn redeem(tx: &mut Tx, pool: &PoolId, sub: &Sub, attempt: &Attempt) ->
 }
 
 /// What the live code of a purpose was sent to, if there is one.
-pub async fn target(tx: &mut Tx, pool: &PoolId, sub: &Sub, purpose: &str, now: Millis) -> Result<Option<String>> {
+pub async fn target(
+    tx: &mut Tx,
+    pool: &PoolId,
+    sub: &Sub,
+    purpose: &str,
+    now: Millis,
+) -> Result<Option<String>> {
     tx.first(
         "SELECT target FROM codes WHERE pool_id = $1 AND sub = $2 AND purpose = $3 AND expires_ms > $4",
         params![pool, sub, purpose, now],

@@ -11,6 +11,7 @@ pub mod clients;
 pub mod codes;
 pub mod engine;
 mod error;
+pub mod groups;
 pub mod installation;
 pub mod keys;
 pub mod limits;

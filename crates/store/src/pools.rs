@@ -39,8 +39,9 @@ pub async fn revision(tx: &mut Tx, id: &PoolId) -> Result<Option<i64>> {
 
 /// False when the id is taken, or its last holder's users are still being removed.
 pub async fn insert(tx: &mut Tx, pool: &UserPool) -> Result<bool> {
-    let leftover =
-        tx.first("SELECT 1 FROM deleted_pools WHERE pool_id = $1", params![&pool.id], |row| row.int(0)).await?;
+    let leftover = tx
+        .first("SELECT 1 FROM deleted_pools WHERE pool_id = $1", params![&pool.id], |row| row.int(0))
+        .await?;
     if leftover.is_some() {
         return Ok(false);
     }
@@ -77,7 +78,7 @@ pub async fn put(tx: &mut Tx, pool: &UserPool) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Removes the pool with its clients and keys, and leaves its users to [`purge`].
+/// Removes the pool with its clients, keys and groups, and leaves its users to [`purge`].
 /// False when it has changed since it was read, or is gone.
 pub async fn delete(tx: &mut Tx, id: &PoolId, revision: i64, now: Millis) -> Result<bool> {
     let deleted =

@@ -71,11 +71,7 @@ pub(crate) async fn put(
 /// Users of a pool by sub.
 pub async fn all(tx: &mut Tx, pool: &PoolId, after: &After, limit: i64) -> Result<Vec<(String, User)>> {
     tx.query(
-        concat!(
-            "SELECT ",
-            columns!(""),
-            " FROM users WHERE pool_id = $1 AND sub > $2 ORDER BY sub LIMIT $3"
-        ),
+        concat!("SELECT ", columns!(""), " FROM users WHERE pool_id = $1 AND sub > $2 ORDER BY sub LIMIT $3"),
         params![pool, &after.sub, limit],
         |row| Ok((String::new(), user(row)?)),
     )

@@ -33,12 +33,7 @@ pub struct Proven {
 }
 
 /// Records a sign-in if its user is unchanged, enabled and not locked out. False otherwise.
-pub async fn begin(
-    tx: &mut Tx,
-    session: &TokenSession,
-    digest: &[u8; 32],
-    proven: &Proven,
-) -> Result<bool> {
+pub async fn begin(tx: &mut Tx, session: &TokenSession, digest: &[u8; 32], proven: &Proven) -> Result<bool> {
     let begun = tx
         .exec(
             "INSERT INTO token_sessions (digest, pool_id, client_id, sub, origin_jti, auth_time_ms, scope, \
@@ -118,9 +113,8 @@ pub async fn redeem_once(tx: &mut Tx, digest: &[u8; 32], expires: Millis) -> Res
 
 /// Whether something was used.
 pub async fn is_redeemed(tx: &mut Tx, digest: &[u8; 32]) -> Result<bool> {
-    let found = tx
-        .first("SELECT 1 FROM redeemed WHERE digest = $1", params![&digest[..]], |row| row.int(0))
-        .await?;
+    let found =
+        tx.first("SELECT 1 FROM redeemed WHERE digest = $1", params![&digest[..]], |row| row.int(0)).await?;
     Ok(found.is_some())
 }
 

@@ -7,9 +7,34 @@ use crate::{Error, Result, Row, Tx, params, search};
 macro_rules! columns {
     ($of:literal) => {
         concat!(
-            $of, "pool_id, ", $of, "sub, ", $of, "username, ", $of, "attributes, ", $of, "pending, ", $of,
-            "status, ", $of, "enabled, ", $of, "created_ms, ", $of, "updated_ms, ", $of, "password, ", $of,
-            "password_set_ms, ", $of, "password_history, ", $of, "signed_out_ms, ", $of, "revision"
+            $of,
+            "pool_id, ",
+            $of,
+            "sub, ",
+            $of,
+            "username, ",
+            $of,
+            "attributes, ",
+            $of,
+            "pending, ",
+            $of,
+            "status, ",
+            $of,
+            "enabled, ",
+            $of,
+            "created_ms, ",
+            $of,
+            "updated_ms, ",
+            $of,
+            "password, ",
+            $of,
+            "password_set_ms, ",
+            $of,
+            "password_history, ",
+            $of,
+            "signed_out_ms, ",
+            $of,
+            "revision"
         )
     };
 }
@@ -25,9 +50,8 @@ pub struct SignInName {
 }
 
 pub(crate) fn user(row: &Row<'_>) -> Result<User> {
-    let attributes = |index| -> Result<Attributes> {
-        serde_json::from_str(&row.text(index)?).map_err(Error::corrupt)
-    };
+    let attributes =
+        |index| -> Result<Attributes> { serde_json::from_str(&row.text(index)?).map_err(Error::corrupt) };
     Ok(User {
         pool: PoolId::new(row.text(0)?),
         sub: Sub::new(row.text(1)?),
@@ -169,11 +193,8 @@ pub async fn release(tx: &mut Tx, pool: &PoolId, name: &SignInName) -> Result<()
 
 /// Takes the name of a kind from the user, whatever it is.
 pub async fn release_kind(tx: &mut Tx, pool: &PoolId, sub: &Sub, kind: &str) -> Result<()> {
-    tx.exec(
-        "DELETE FROM user_names WHERE pool_id = $1 AND sub = $2 AND kind = $3",
-        params![pool, sub, kind],
-    )
-    .await?;
+    tx.exec("DELETE FROM user_names WHERE pool_id = $1 AND sub = $2 AND kind = $3", params![pool, sub, kind])
+        .await?;
     Ok(())
 }
 
@@ -193,4 +214,3 @@ pub async fn sign_out(tx: &mut Tx, pool: &PoolId, sub: &Sub, now: Millis) -> Res
     .await?;
     Ok(())
 }
-

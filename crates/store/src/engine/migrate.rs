@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "users", sql: include_str!("../../migrations/0002_users.sql") },
     Migration { version: 3, name: "credentials", sql: include_str!("../../migrations/0003_credentials.sql") },
     Migration { version: 4, name: "messages", sql: include_str!("../../migrations/0004_messages.sql") },
+    Migration { version: 5, name: "groups", sql: include_str!("../../migrations/0005_groups.sql") },
 ];
 
 /// What the tokens stand for in an engine.

@@ -1,0 +1,172 @@
+//! Codes that users receive and type: made, hashed, redeemed.
+
+use std::time::Duration;
+
+use lido_crypto::keys::Purpose as KeyPurpose;
+use lido_domain::{Millis, PoolId, Sub, User};
+use lido_store::Tx;
+use lido_store::codes::{self, Attempt, Code, Redeemed};
+
+use crate::cx::Cx;
+use crate::fault::{self, Fault, Result};
+use crate::messages::Address;
+
+/// What a code is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    SignUp,
+    ForgotPassword,
+    VerifyEmail,
+    VerifyPhoneNumber,
+}
+
+impl Purpose {
+    /// The purpose of verifying `email` or `phone_number`.
+    pub fn verifying(attribute: &str) -> Self {
+        if attribute == "email" { Self::VerifyEmail } else { Self::VerifyPhoneNumber }
+    }
+
+    /// As stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SignUp => "sign_up",
+            Self::ForgotPassword => "forgot_password",
+            Self::VerifyEmail => "verify:email",
+            Self::VerifyPhoneNumber => "verify:phone_number",
+        }
+    }
+
+    /// Source: quotas, validity of codes.
+    fn validity(self) -> Duration {
+        match self {
+            Self::ForgotPassword => Millis::hours(1),
+            Self::SignUp | Self::VerifyEmail | Self::VerifyPhoneNumber => Millis::hours(24),
+        }
+    }
+
+    /// Wrong attempts that a code survives: the service's attempts per hour, which bound a guess to
+    /// 15 in a million for each code that was sent.
+    fn max_attempts(self) -> i64 {
+        match self {
+            Self::ForgotPassword => 10,
+            Self::SignUp | Self::VerifyEmail | Self::VerifyPhoneNumber => 15,
+        }
+    }
+}
+
+/// A new code, and its record for the store.
+#[derive(Clone, Debug)]
+pub struct NewCode {
+    pub text: String,
+    pub record: Code,
+}
+
+/// Six decimal digits, bound to the user, the purpose and the address they are sent to.
+pub fn new(cx: &Cx, pool: &PoolId, sub: &Sub, purpose: Purpose, address: &Address) -> NewCode {
+    let text = cx.random_text(b"0123456789", 6);
+    let record = Code {
+        purpose: purpose.as_str().to_owned(),
+        digest: digest(cx, pool, sub, purpose, &text),
+        target: address.target(),
+        expires: cx.now() + purpose.validity(),
+    };
+    NewCode { text, record }
+}
+
+fn digest(cx: &Cx, pool: &PoolId, sub: &Sub, purpose: Purpose, text: &str) -> [u8; 32] {
+    let parts = [pool.as_str(), sub.as_str(), purpose.as_str(), text];
+    cx.keyring.digest(KeyPurpose::Code, &parts.map(str::as_bytes))
+}
+
+/// An attempt to redeem `text`, for [`redeem`].
+pub fn attempt(cx: &Cx, pool: &PoolId, sub: &Sub, purpose: Purpose, target: String, text: &str) -> Attempt {
+    Attempt {
+        purpose: purpose.as_str().to_owned(),
+        digest: digest(cx, pool, sub, purpose, text),
+        target,
+        now: cx.now(),
+        max_attempts: purpose.max_attempts(),
+    }
+}
+
+/// Completes an attempt whose code went to whichever address was due at the time: it must still be the
+/// user's. Without such a code the attempt finds none.
+pub async fn aim(tx: &mut Tx, user: &User, attempt: &mut Attempt) -> lido_store::Result<()> {
+    let target = codes::target(tx, &user.pool, &user.sub, &attempt.purpose, attempt.now).await?;
+    let is_current = |target: &String| {
+        target
+            .split_once('=')
+            .is_some_and(|(name, value)| user.attributes.get(name).is_some_and(|now| now == value))
+    };
+    attempt.target = target.filter(is_current).unwrap_or_default();
+    Ok(())
+}
+
+/// Takes the code, or says why not. The refusal is a value and not an error: the write that counted
+/// the attempt must be committed.
+pub async fn redeem(
+    tx: &mut Tx,
+    pool: &PoolId,
+    sub: &Sub,
+    attempt: &Attempt,
+) -> lido_store::Result<Result<(), Fault>> {
+    Ok(match codes::redeem(tx, pool, sub, attempt).await? {
+        Redeemed::Right => Ok(()),
+        Redeemed::Wrong => Err(fault::code_mismatch()),
+        Redeemed::Exhausted => Err(fault::attempt_limit_exceeded()),
+        Redeemed::Absent => Err(fault::expired_code()),
+    })
+}
+
+/// What is counted for a user each hour. Source: quotas, attempt and resend limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    GetUserAttributeVerificationCode,
+    VerifyUserAttribute,
+    ResendConfirmationCode,
+    ConfirmSignUp,
+    /// ForgotPassword and ConfirmForgotPassword together.
+    ForgotPassword,
+    ChangePassword,
+}
+
+impl Counted {
+    fn most(self) -> i64 {
+        match self {
+            Self::GetUserAttributeVerificationCode | Self::ResendConfirmationCode | Self::ChangePassword => 5,
+            Self::VerifyUserAttribute | Self::ConfirmSignUp => 15,
+            Self::ForgotPassword => 10,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::GetUserAttributeVerificationCode => "verification_code",
+            Self::VerifyUserAttribute => "verify_attribute",
+            Self::ResendConfirmationCode => "resend_code",
+            Self::ConfirmSignUp => "confirm_sign_up",
+            Self::ForgotPassword => "forgot_password",
+            Self::ChangePassword => "change_password",
+        }
+    }
+}
+
+/// Counts an action of the user where counts are limited; past the limit it is refused, before any
+/// function runs or message is written. The count stands even if the action then fails.
+pub async fn count(cx: &Cx, pool: &PoolId, sub: &Sub, counted: Counted) -> Result<()> {
+    if !cx.settings.limit_counts {
+        return Ok(());
+    }
+    let within = cx
+        .store
+        .write((pool.clone(), sub.clone(), cx.now()), move |(pool, sub, now), tx| {
+            Box::pin(async move {
+                let (action, most) = (counted.as_str(), counted.most());
+                Ok::<_, crate::Error>(
+                    lido_store::limits::count_hourly(tx, pool, sub.as_str(), action, most, *now).await?,
+                )
+            })
+        })
+        .await?;
+    if within { Ok(()) } else { Err(fault::attempt_limit_exceeded().into()) }
+}

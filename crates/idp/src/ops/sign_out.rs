@@ -1,0 +1,87 @@
+//! RevokeToken, GlobalSignOut, AdminUserGlobalSignOut: one sign-in ends, or all of a user's.
+
+use lido_domain::{Millis, PoolId, Sub};
+use lido_store::{Tx, sessions, users};
+use lido_wire::ops::{AdminUserGlobalSignOut, GlobalSignOut, RevokeToken};
+
+use crate::Operation;
+use crate::caller::{Iam, RefreshTokenHolder, SignedIn};
+use crate::cx::Cx;
+use crate::fault::{self, Error, Result};
+use crate::tokens::issue;
+
+/// Ends every sign-in of the user: refresh tokens, and the access tokens that descend from them.
+pub(crate) async fn everywhere(tx: &mut Tx, pool: &PoolId, sub: &Sub, now: Millis) -> lido_store::Result<()> {
+    sessions::revoke_all(tx, pool, sub, now).await?;
+    users::sign_out(tx, pool, sub, now).await
+}
+
+async fn sign_out(cx: &Cx, pool: PoolId, sub: Sub) -> Result<()> {
+    cx.store
+        .write((pool, sub, cx.now()), |(pool, sub, now), tx| {
+            Box::pin(async move { Ok::<_, Error>(everywhere(tx, pool, sub, *now).await?) })
+        })
+        .await
+}
+
+impl Operation for GlobalSignOut {
+    type Caller = SignedIn;
+
+    async fn run(cx: &Cx, caller: SignedIn, _input: Self::Input) -> Result<Self::Output> {
+        sign_out(cx, caller.user.pool, caller.user.sub).await?;
+        Ok(Self::Output::default())
+    }
+}
+
+impl Operation for AdminUserGlobalSignOut {
+    type Caller = Iam;
+
+    async fn run(cx: &Cx, caller: Iam, input: Self::Input) -> Result<Self::Output> {
+        let pool = caller.pool(cx, &input.user_pool_id).await?;
+        let user = cx.user(&pool, &input.username).await?;
+        sign_out(cx, user.pool, user.sub).await?;
+        Ok(Self::Output::default())
+    }
+}
+
+/// Revokes a refresh token of this client and every token that descends from it. Doing it again, or for
+/// a token that is unknown, is success. Source: RFC 7009 §2.2 for the unknown token.
+///
+/// Errors: [`fault::unauthorized_client`], [`fault::revocation_not_enabled`],
+/// [`fault::unsupported_token_type`].
+impl Operation for RevokeToken {
+    type Caller = RefreshTokenHolder;
+
+    async fn run(cx: &Cx, _caller: RefreshTokenHolder, input: Self::Input) -> Result<Self::Output> {
+        let (pool, client) = match cx.client_by_id(&input.client_id).await {
+            Ok(found) => found,
+            Err(Error::Fault(_)) => return Err(fault::unauthorized_client().into()),
+            Err(other) => return Err(other),
+        };
+        if !client.holds_secret(input.client_secret.as_deref()) {
+            return Err(fault::unauthorized_client().into());
+        }
+        if !client.revokes_tokens() {
+            return Err(fault::revocation_not_enabled().into());
+        }
+        if lido_crypto::jws::parse(&input.token).is_ok() {
+            return Err(fault::unsupported_token_type().into());
+        }
+        let digest = issue::refresh_digest(cx, &input.token);
+        let captures = (digest, pool.record.id.clone(), client.record.id.clone(), cx.now());
+        cx.store
+            .write(captures, |(digest, pool, client, now), tx| {
+                Box::pin(async move {
+                    if let Some(session) = sessions::by_digest(tx, digest).await?
+                        && session.pool == *pool
+                        && session.client == *client
+                    {
+                        sessions::revoke(tx, digest, *now).await?;
+                    }
+                    Ok::<_, Error>(())
+                })
+            })
+            .await?;
+        Ok(Self::Output::default())
+    }
+}

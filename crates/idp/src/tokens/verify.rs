@@ -1,0 +1,72 @@
+//! Access tokens as proof of a signed-in user. What needs the store (revocation, the user) is checked
+//! by the caller, in one read.
+
+use std::sync::Arc;
+
+use lido_crypto::jws;
+use lido_domain::Millis;
+use serde_json::Value;
+
+use crate::cx::Cx;
+use crate::fault::{self, Error, Result};
+use crate::pool::{Client, Pool};
+use crate::tokens::keys;
+
+/// What a whole and current access token says.
+#[derive(Debug)]
+pub struct AccessClaims {
+    pub pool: Arc<Pool>,
+    pub client: Arc<Client>,
+    pub sub: String,
+    pub scopes: Vec<String>,
+    pub origin_jti: Option<String>,
+    /// The claim `iat`.
+    pub issued: Millis,
+}
+
+/// Checks form, pool, key, signature, use and expiry, in this order. Source: what token-authorized
+/// operations check; each failure has its own text.
+pub async fn access_token(cx: &Cx, text: &str) -> Result<AccessClaims> {
+    let invalid = || Error::from(fault::invalid_access_token());
+    let token = jws::parse(text).map_err(|_| invalid())?;
+    let claim = |name: &str| token.claims.get(name).and_then(Value::as_str);
+    let number = |name: &str| token.claims.get(name).and_then(Value::as_i64);
+
+    // The issuer ends with the pool's id in every form but a fixed one, where the client tells the pool.
+    let issuer = claim("iss").ok_or_else(invalid)?;
+    let client_id = claim("client_id").ok_or_else(invalid)?;
+    let (pool, client) = match cx.client_by_id(client_id).await {
+        Ok(found) => found,
+        Err(Error::Fault(_)) => return Err(invalid()),
+        Err(other) => return Err(other),
+    };
+    if pool.issuer(&cx.settings) != issuer {
+        return Err(invalid());
+    }
+    let keys = keys::of(cx, &pool).await?;
+    if token.header.kid == keys.id.kid() && keys.id_verifying.verify(&token) {
+        // An ID token of this pool: whole, but not an access token.
+        return Err(invalid());
+    }
+    if token.header.kid != keys.access.kid() {
+        return Err(invalid());
+    }
+    if !keys.access_verifying.verify(&token) {
+        return Err(fault::access_token_signature().into());
+    }
+    if claim("token_use") != Some("access") {
+        return Err(invalid());
+    }
+    let expires = number("exp").ok_or_else(invalid)?;
+    if expires <= cx.now().seconds() {
+        return Err(fault::access_token_expired().into());
+    }
+    Ok(AccessClaims {
+        sub: claim("sub").ok_or_else(invalid)?.to_owned(),
+        scopes: claim("scope").unwrap_or_default().split(' ').map(str::to_owned).collect(),
+        origin_jti: claim("origin_jti").map(str::to_owned),
+        issued: Millis::from_seconds(number("iat").ok_or_else(invalid)?),
+        pool,
+        client,
+    })
+}
