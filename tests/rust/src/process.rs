@@ -1,0 +1,361 @@
+//! A `lido` process, and the control of it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Answer, Inbox, PoolBuilder};
+
+/// How long a server may take to say that it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Lines of the server's log that a failed test shows.
+const LOG_LINES: usize = 200;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How a server is started.
+#[derive(Debug)]
+pub struct Setup {
+    command: &'static str,
+    config: Option<String>,
+    data: Option<PathBuf>,
+    arguments: Vec<String>,
+    files: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// `lido serve` instead of `lido dev`.
+    pub fn serve(mut self) -> Self {
+        self.command = "serve";
+        self
+    }
+
+    /// The text of `lido.toml`.
+    pub fn config(mut self, text: impl Into<String>) -> Self {
+        self.config = Some(text.into());
+        self
+    }
+
+    /// A data directory that outlives the process, instead of the memory.
+    pub fn data(mut self, directory: &Path) -> Self {
+        self.data = Some(directory.to_owned());
+        self
+    }
+
+    /// A flag and its value.
+    pub fn flag(mut self, name: &str, value: &str) -> Self {
+        self.arguments.extend([name.to_owned(), value.to_owned()]);
+        self
+    }
+
+    /// A file in the directory that the server is started in.
+    pub fn file(mut self, name: &str, text: impl Into<String>) -> Self {
+        self.files.push((name.to_owned(), text.into()));
+        self
+    }
+
+    fn command(&self, directory: &Path) -> Command {
+        for (name, text) in &self.files {
+            std::fs::write(directory.join(name), text).expect("a temporary file is writable");
+        }
+        if let Some(text) = &self.config {
+            std::fs::write(directory.join("lido.toml"), text).expect("a temporary file is writable");
+        }
+        let mut command = Command::new(binary());
+        let data = self.data.as_ref().map_or(":memory:", |data| data.to_str().expect("the path is UTF-8"));
+        command
+            .arg(self.command)
+            .args(["--listen", "127.0.0.1:0", "--data", data])
+            .args(&self.arguments)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, _) in std::env::vars_os() {
+            let name_text = name.to_string_lossy();
+            if name_text.starts_with("LIDO_") || name_text.starts_with("AWS_") || name_text == "RUST_LOG" {
+                command.env_remove(&name);
+            }
+        }
+        command
+    }
+
+    /// Starts the server and waits until it is ready.
+    pub async fn start(self) -> Lido {
+        Lido::of(Arc::new(Process::start(&self)))
+    }
+
+    /// Starts a server that must refuse to run: its exit status and what it said.
+    pub fn refused(self) -> (ExitStatus, String) {
+        let directory = TempDir::new().expect("a temporary directory can be made");
+        let output = self.command(directory.path()).output().expect("the binary runs");
+        (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// `$LIDO_BIN`, or `target/<profile>/lido` beside `target/<profile>/deps/<this test>`.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("LIDO_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("the test knows where it is");
+    let profile = test.ancestors().nth(2).expect("tests are built in target/<profile>/deps");
+    let binary = profile.join("lido");
+    assert!(binary.exists(), "{} is missing: cargo build -p lido", binary.display());
+    binary
+}
+
+struct Process {
+    child: Mutex<Child>,
+    base: String,
+    management: String,
+    log: Arc<Mutex<VecDeque<String>>>,
+    /// Where it was started.
+    _directory: TempDir,
+}
+
+impl Process {
+    fn start(setup: &Setup) -> Self {
+        let directory = TempDir::new().expect("a temporary directory can be made");
+        let mut child = setup.command(directory.path()).spawn().expect("the binary runs");
+        let log = Arc::new(Mutex::new(VecDeque::new()));
+        collect(child.stderr.take().expect("standard error is piped"), log.clone());
+        let lines = lines(child.stdout.take().expect("standard output is piped"));
+        let mut management = None;
+        let base = loop {
+            match lines.recv_timeout(READY_WITHIN) {
+                Ok(line) => {
+                    if let Some(address) = line.strip_prefix("management ") {
+                        management = Some(address.to_owned());
+                    }
+                    if let Some(address) = line.strip_prefix("ready ") {
+                        break address.to_owned();
+                    }
+                }
+                Err(_) => {
+                    let _ = child.kill();
+                    let status = child.wait();
+                    let log: Vec<String> = lock(&log).iter().cloned().collect();
+                    panic!("lido did not get ready ({status:?}):\n{}", log.join("\n"));
+                }
+            }
+        };
+        let management = management.unwrap_or_else(|| base.clone());
+        Self { child: Mutex::new(child), base, management, log, _directory: directory }
+    }
+
+    fn log(&self) -> String {
+        lock(&self.log).iter().cloned().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let mut child = lock(&self.child);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn collect(source: impl Read + Send + 'static, log: Arc<Mutex<VecDeque<String>>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(Result::ok) {
+            let mut log = lock(&log);
+            if log.len() == LOG_LINES {
+                log.pop_front();
+            }
+            log.push_back(line);
+        }
+    });
+}
+
+fn lines(source: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(Result::ok) {
+            // Read on when nobody listens any more: a full pipe would stop the server.
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+/// A running server. Clones speak to the same one; the last of them ends it.
+#[derive(Clone)]
+pub struct Lido {
+    process: Arc<Process>,
+    http: reqwest::Client,
+    shows_log: bool,
+}
+
+impl fmt::Debug for Lido {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lido").field("base", &self.process.base).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Lido {
+    fn drop(&mut self) {
+        if self.shows_log && std::thread::panicking() {
+            eprintln!("---- the log of lido ----\n{}\n----", self.process.log());
+        }
+    }
+}
+
+/// A server for tests that leave the clock alone and keep to their own pools.
+static SHARED: Mutex<Weak<Process>> = Mutex::new(Weak::new());
+
+impl Lido {
+    pub fn setup() -> Setup {
+        Setup { command: "dev", config: None, data: None, arguments: Vec::new(), files: Vec::new() }
+    }
+
+    /// A server of the test's own, its store in memory.
+    pub async fn start() -> Self {
+        Self::setup().start().await
+    }
+
+    /// The server that tests share which leave its clock alone and keep to their own pools.
+    pub async fn shared() -> Self {
+        let mut shared = lock(&SHARED);
+        let process = shared.upgrade().unwrap_or_else(|| Arc::new(Process::start(&Self::setup())));
+        *shared = Arc::downgrade(&process);
+        Self::of(process)
+    }
+
+    fn of(process: Arc<Process>) -> Self {
+        // A client belongs to the runtime of its test. Certificates are not asked for: everything is local.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(120))
+            .build()
+            .expect("a client can be made");
+        Self { process, http, shows_log: true }
+    }
+
+    /// `http://127.0.0.1:…`
+    pub fn base(&self) -> &str {
+        &self.process.base
+    }
+
+    /// Base of the management address.
+    pub fn management(&self) -> &str {
+        &self.process.management
+    }
+
+    /// What the server wrote to its log lately.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Calls an operation, unsigned.
+    pub async fn call(&self, operation: &str, body: Value) -> Answer {
+        self.send(operation, body.to_string()).await
+    }
+
+    /// The same with any body.
+    pub async fn send(&self, operation: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let target = format!("AWSCognitoIdentityProviderService.{operation}");
+        self.post(
+            operation,
+            &[("content-type", "application/x-amz-json-1.1"), ("x-amz-target", &target)],
+            body,
+        )
+        .await
+    }
+
+    /// `POST /` with these headers alone.
+    pub async fn post(&self, name: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let mut request = self.http.post(format!("{}/", self.base())).body(body.into());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::read(name, request.send().await.expect("the server answers")).await
+    }
+
+    /// Calls an operation, or says why there was no answer.
+    pub async fn try_call(&self, operation: &str, body: Value) -> Result<Answer, reqwest::Error> {
+        let request = self
+            .http
+            .post(format!("{}/", self.base()))
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", format!("AWSCognitoIdentityProviderService.{operation}"))
+            .body(body.to_string());
+        Answer::try_read(operation, request.send().await?).await
+    }
+
+    /// Any request at all, to a path with its query.
+    pub fn request(&self, method: http::Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base()))
+    }
+
+    /// `GET` of a path that answers JSON.
+    pub async fn get(&self, path: &str) -> Value {
+        let response = self.request(http::Method::GET, path).send().await.expect("the server answers");
+        assert_eq!(response.status(), 200, "GET {path}");
+        response.json().await.expect("the answer is JSON")
+    }
+
+    /// `POST` of JSON to a path beside the API.
+    pub async fn control(&self, path: &str, body: &Value) -> Value {
+        let request = self.request(http::Method::POST, path).json(body);
+        let response = request.send().await.expect("the server answers");
+        assert_eq!(response.status(), 200, "POST {path} {body}");
+        response.json().await.expect("the answer is JSON")
+    }
+
+    /// A pool to be made, as small as the service makes one.
+    pub fn pool(&self) -> PoolBuilder {
+        PoolBuilder::new(self.clone())
+    }
+
+    /// The messages of all pools.
+    pub fn inbox(&self) -> Inbox {
+        Inbox::new(self.clone(), String::new())
+    }
+
+    pub fn clock(&self) -> Clock {
+        Clock(self.clone())
+    }
+
+    /// Ends the process as a power cut would.
+    pub fn kill(&self) {
+        let mut child = lock(&self.process.child);
+        child.kill().expect("the process can be killed");
+        child.wait().expect("the process can be waited for");
+    }
+
+    /// Asks the process to end and waits for that.
+    pub fn terminate(&self) -> ExitStatus {
+        let mut child = lock(&self.process.child);
+        let status = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
+        assert!(status.success(), "the process takes a signal");
+        child.wait().expect("the process can be waited for")
+    }
+}
+
+/// The server's clock.
+#[derive(Debug)]
+pub struct Clock(Lido);
+
+impl Clock {
+    /// Seconds since 1970.
+    pub async fn now(&self) -> i64 {
+        self.0.get("/_lido/clock").await["now"].as_i64().expect("the clock shows a number")
+    }
+
+    pub async fn advance(&self, seconds: i64) {
+        self.0.control("/_lido/clock", &json!({ "advanceSeconds": seconds })).await;
+    }
+}
