@@ -13,7 +13,7 @@ use crate::run;
 
 /// A self-hosted server that speaks Amazon Cognito user pools.
 #[derive(Debug, Parser)]
-#[command(name = "lido", version, about)]
+#[command(name = "lido", version, about, args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -110,7 +110,7 @@ fn start_logging(format: LogFormat) -> Result<()> {
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Json => logs.json().with_span_list(false).init(),
     }
     // In the form of every other line, and with the request that it belongs to.
     std::panic::set_hook(Box::new(|panic| tracing::error!(panic = %panic, "{panic}")));

@@ -71,7 +71,7 @@ fn explain(pool: &str, region: &str, api: &str, management: &str) -> String {
     section(
         "AWS CLI",
         &format!(
-            "export AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER={api} AWS_REGION={region} \\\n    \
+            "export AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER={api} AWS_DEFAULT_REGION={region} \\\n    \
              AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any\n\
              TOKEN=$(aws cognito-idp initiate-auth --auth-flow USER_PASSWORD_AUTH --client-id {CLIENT} \\\n    \
              --auth-parameters USERNAME={USER},PASSWORD={PASSWORD} --query AuthenticationResult.AccessToken --output text)\n\

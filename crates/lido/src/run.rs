@@ -178,7 +178,7 @@ fn channel(transport: Transport) -> Channel {
     match transport {
         Transport::Inbox => Channel::Inbox,
         Transport::None => Channel::None,
-        Transport::Smtp(smtp) => Channel::Transport(Arc::new(smtp)),
+        Transport::Smtp(smtp) => Channel::Transport(smtp),
     }
 }
 

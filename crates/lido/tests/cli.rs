@@ -1,5 +1,7 @@
 //! The binary from outside: what it prints, what it refuses, and how it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

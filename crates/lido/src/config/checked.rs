@@ -34,7 +34,7 @@ pub(crate) enum LogFormat {
 pub(crate) enum Transport {
     Inbox,
     None,
-    Smtp(Smtp),
+    Smtp(Arc<Smtp>),
 }
 
 /// Settings that a server can be started with.
@@ -281,11 +281,12 @@ fn email(email: Email, mode: Mode) -> Result<Transport> {
     }
     let Some(url) = email.url else { bail!("{section}.url: the smtp transport needs it") };
     let Some(from) = email.from else { bail!("{section}.from: the smtp transport needs it") };
-    Ok(Transport::Smtp(Smtp::new(SmtpSettings {
+    let smtp = Smtp::new(SmtpSettings {
         password: secret("delivery.email.password", email.password, email.password_file.as_deref())?,
         ca_file: email.ca_file.map(PathBuf::from),
         ..SmtpSettings::new(url.0, from)
-    })?))
+    })?;
+    Ok(Transport::Smtp(Arc::new(smtp)))
 }
 
 fn sms(sms: &Sms, mode: Mode) -> Result<Transport> {

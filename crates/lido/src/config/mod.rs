@@ -289,6 +289,10 @@ fn read(file: Option<PathBuf>) -> Result<(Table, Option<PathBuf>)> {
     Ok((table, directory.map(Path::to_owned)))
 }
 
+fn is_path(key: &str) -> bool {
+    key.ends_with("_file") || key.ends_with("-file") || key == "seed" || key == "data"
+}
+
 /// Makes the relative paths of a file count from its directory.
 fn anchor(table: &mut Table, directory: &Path) {
     for (key, value) in table {
@@ -299,13 +303,9 @@ fn anchor(table: &mut Table, directory: &Path) {
                     .filter_map(Value::as_table_mut)
                     .for_each(|section| anchor(section, directory));
             }
-            Value::String(path)
-                if key.ends_with("_file") || key.ends_with("-file") || key == "seed" || key == "data" =>
-            {
-                // Joining an absolute path gives that path.
-                if path != MEMORY {
-                    *path = directory.join(&*path).to_string_lossy().into_owned();
-                }
+            // Joining an absolute path gives that path.
+            Value::String(path) if is_path(key) && path != MEMORY => {
+                *path = directory.join(&*path).to_string_lossy().into_owned();
             }
             _ => {}
         }

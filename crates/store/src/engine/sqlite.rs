@@ -560,6 +560,8 @@ impl Connection {
         // "x" is a column and nothing else, as everywhere but in SQLite.
         raw.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false).map_err(error)?;
         raw.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false).map_err(error)?;
+        // Otherwise binding a value that the planner might look at prepares the statement anew, each time.
+        raw.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(error)?;
         Ok(Self { raw, writable, failure: None })
     }
 
