@@ -223,8 +223,10 @@ fn wire(name: &str, value: &str) -> AttributeType {
     AttributeType { name: name.to_owned(), value: Some(value.into()) }
 }
 
+/// Errors: [`fault::attribute_value_null`], [`fault::attribute_null_character`].
 fn sent_value(attribute: &AttributeType) -> Result<&str> {
     match &attribute.value {
+        Some(value) if value.contains('\0') => Err(fault::attribute_null_character(&attribute.name).into()),
         Some(value) => Ok(value.as_str()),
         None => Err(fault::attribute_value_null(&attribute.name).into()),
     }
@@ -518,6 +520,15 @@ mod tests {
         assert_eq!(for_new_user(&pool, ADMIN, &sent).unwrap(), map(&[("name", "Bo"), ("custom:free", "1")]));
         assert_eq!(missing_required(&pool, &map(&[("name", "Bo")])), Vec::<&str>::new());
         assert_eq!(missing_required(&pool, &map(&[("name", "")])), ["name"]);
+    }
+
+    #[test]
+    fn a_value_with_a_null_character_is_refused() {
+        let pool = pool(json!([]));
+        let sent = sent(&[("name", "Ana\0")]);
+        let text = "Attribute value for name must not contain the character U+0000";
+        refused(for_new_user(&pool, ADMIN, &sent), INVALID, text);
+        refused(for_update(&pool, ADMIN, &sent), INVALID, text);
     }
 
     #[test]

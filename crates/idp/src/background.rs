@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lido_store::{codes, limits, pools, sessions};
+use lido_store::{codes, limits, messages, pools, sessions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::cx::Cx;
@@ -22,13 +23,18 @@ const BATCH: i64 = 500;
 #[derive(Debug)]
 pub struct Background {
     stop: watch::Sender<bool>,
+    /// The first attempts to deliver, which requests have begun.
+    deliveries: TaskTracker,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Background {
-    /// Lets the round in progress finish.
+    /// Lets the deliveries and the rounds in progress finish: a message that a transport took must be recorded as
+    /// sent, or the next start sends it again. To be called when there are no more requests.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
+        self.deliveries.close();
+        self.deliveries.wait().await;
         for task in self.tasks {
             let _ = task.await;
         }
@@ -38,26 +44,44 @@ impl Background {
 /// Starts the background of a server.
 pub fn spawn(cx: Arc<Cx>) -> Background {
     let (stop, stopped) = watch::channel(false);
+    let deliveries = cx.deliveries.clone();
     let outbox = tokio::spawn(every(OUTBOX_EVERY, stopped.clone(), cx.clone(), |cx| async move {
-        while delivery::deliver_due(&cx).await? > 0 {}
-        Ok(())
+        Ok(if delivery::deliver_due(&cx).await? > 0 { Next::AtOnce } else { Next::Later })
     }));
-    let sweep = tokio::spawn(every(SWEEP_EVERY, stopped, cx, |cx| async move { sweep(&cx).await }));
-    Background { stop, tasks: vec![outbox, sweep] }
+    let sweep = tokio::spawn(every(SWEEP_EVERY, stopped, cx, |cx| async move {
+        sweep(&cx).await?;
+        Ok(Next::Later)
+    }));
+    Background { stop, deliveries, tasks: vec![outbox, sweep] }
+}
+
+/// When the next round is due.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// There is more to do.
+    AtOnce,
+    Later,
 }
 
 async fn every<F>(period: Duration, mut stopped: watch::Receiver<bool>, cx: Arc<Cx>, round: fn(Arc<Cx>) -> F)
 where
-    F: Future<Output = Result<()>> + Send,
+    F: Future<Output = Result<Next>> + Send,
 {
+    let mut next = Next::Later;
     loop {
+        let rest = match next {
+            Next::AtOnce => Duration::ZERO,
+            Next::Later => period,
+        };
         tokio::select! {
+            biased;
             _ = stopped.changed() => return,
-            () = tokio::time::sleep(period) => {}
+            () = tokio::time::sleep(rest) => {}
         }
-        if let Err(error) = round(cx.clone()).await {
+        next = round(cx.clone()).await.unwrap_or_else(|error| {
             warn!(error = &error as &dyn std::error::Error, "a background round failed");
-        }
+            Next::Later
+        });
     }
 }
 
@@ -71,7 +95,8 @@ pub async fn sweep(cx: &Cx) -> Result<()> {
                 Box::pin(async move {
                     let codes = codes::sweep(tx, *now, BATCH).await?;
                     let sessions = sessions::sweep(tx, *now, BATCH).await?;
-                    Ok::<_, Error>(codes + sessions + limits::sweep(tx, *now, BATCH).await?)
+                    let messages = messages::sweep(tx, *now, BATCH).await?;
+                    Ok::<_, Error>(codes + sessions + messages + limits::sweep(tx, *now, BATCH).await?)
                 })
             })
             .await?;
@@ -97,4 +122,83 @@ pub async fn sweep(cx: &Cx) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use lido_domain::ports::SendError;
+    use lido_domain::records::Sender;
+    use lido_domain::{Medium, Message, Millis, PoolId, Sub, Transport};
+    use lido_wire::types::CodeDeliveryDetailsType;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::cx::Channel;
+    use crate::messages::delivery::Prepared;
+    use crate::seed::tests::context_with;
+
+    /// Takes a message when it is told to.
+    #[derive(Debug, Default)]
+    struct Held {
+        begun: Notify,
+        go_on: Notify,
+        taken: Mutex<Vec<String>>,
+    }
+
+    #[async_trait]
+    impl Transport for Held {
+        async fn send(&self, message: &Message) -> Result<(), SendError> {
+            self.begun.notify_one();
+            self.go_on.notified().await;
+            self.taken.lock().unwrap().push(message.id.clone());
+            Ok(())
+        }
+    }
+
+    fn message() -> Message {
+        Message {
+            id: "1".into(),
+            created: Millis(0),
+            pool: PoolId::new("local_pool"),
+            client: None,
+            username: "ana".into(),
+            medium: Medium::Email,
+            destination: "ana@example.com".into(),
+            source: "CustomMessage_SignUp".into(),
+            subject: None,
+            body: "Hello".into(),
+            code: None,
+            sender: Sender::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_a_delivery_that_its_caller_does_not_wait_for() {
+        let held = Arc::new(Held::default());
+        let cx = context_with(Channel::Transport(held.clone()), Duration::ZERO).await;
+        let details = CodeDeliveryDetailsType::default();
+        let prepared = Prepared::new(&cx, message(), Sub::new("ana"), None, &cx.delivery.email, details);
+        cx.store
+            .write(prepared.clone(), |prepared, tx| Box::pin(async move { prepared.post(tx).await }))
+            .await
+            .unwrap();
+        let background = spawn(Arc::clone(&cx));
+        prepared.deliver(&cx).await.unwrap();
+        held.begun.notified().await;
+
+        let stop = tokio::spawn(background.stop());
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!stop.is_finished());
+        held.go_on.notify_one();
+        stop.await.unwrap();
+        assert_eq!(*held.taken.lock().unwrap(), ["1"]);
+        let waiting =
+            cx.store.read((), |(), tx| Box::pin(async move { messages::outbox_counts(tx).await })).await;
+        assert_eq!(waiting.unwrap(), (0, 0), "it is recorded as sent");
+    }
 }

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lido_domain::{PoolId, Sub, User};
-use lido_store::{sessions, users};
+use lido_domain::{PoolId, User};
 use lido_wire::{OperationFacts, Resource};
 use serde_json::Value;
 
@@ -110,25 +109,9 @@ impl Caller for SignedIn {
     async fn prove(cx: &Cx, request: &Request) -> Result<Self> {
         let token = request.body.get("AccessToken").and_then(Value::as_str).unwrap_or_default();
         let claims = tokens::verify::access_token(cx, token).await?;
-        let found = cx
-            .store
-            .read(
-                (claims.pool.record.id.clone(), Sub::new(claims.sub.clone()), claims.origin_jti.clone()),
-                |(pool, sub, origin_jti), tx| {
-                    Box::pin(async move {
-                        let stands = match origin_jti {
-                            Some(origin_jti) => sessions::stands(tx, pool, origin_jti).await?,
-                            None => true,
-                        };
-                        Ok::<_, crate::Error>((stands, users::by_sub(tx, pool, sub).await?))
-                    })
-                },
-            )
-            .await?;
-        let (stands, user) = found;
         // A deleted user's sign-ins are gone with it: that is told apart from a revoked one.
-        let Some(user) = user else { return Err(fault::user_not_found().into()) };
-        if !stands || (claims.origin_jti.is_none() && claims.issued.0 <= user.signed_out.0) {
+        let Some(user) = claims.user else { return Err(fault::user_not_found().into()) };
+        if !claims.stands.unwrap_or(claims.issued.0 > user.signed_out.0) {
             return Err(fault::access_token_revoked().into());
         }
         if !claims.scopes.iter().any(|scope| scope == ACCOUNT_SCOPE) {

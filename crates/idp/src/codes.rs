@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use lido_crypto::keys::Purpose as KeyPurpose;
-use lido_domain::{Millis, PoolId, Sub, User};
+use lido_domain::{Millis, PoolId, Secret, Sub, User};
 use lido_store::Tx;
 use lido_store::codes::{self, Attempt, Code, Redeemed};
 
+use crate::auth::ghost;
+use crate::caller::PublicClient;
 use crate::cx::Cx;
 use crate::fault::{self, Fault, Result};
 use crate::messages::Address;
+use crate::pool::Pool;
 
 /// What a code is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl Purpose {
 /// A new code, and its record for the store.
 #[derive(Clone, Debug)]
 pub struct NewCode {
-    pub text: String,
+    pub text: Secret<String>,
     pub record: Code,
 }
 
@@ -70,7 +73,7 @@ pub fn new(cx: &Cx, pool: &PoolId, sub: &Sub, purpose: Purpose, address: &Addres
         target: address.target(),
         expires: cx.now() + purpose.validity(),
     };
-    NewCode { text, record }
+    NewCode { text: Secret::new(text), record }
 }
 
 fn digest(cx: &Cx, pool: &PoolId, sub: &Sub, purpose: Purpose, text: &str) -> [u8; 32] {
@@ -154,16 +157,53 @@ impl Counted {
 /// Counts an action of the user where counts are limited; past the limit it is refused, before any
 /// function runs or message is written. The count stands even if the action then fails.
 pub async fn count(cx: &Cx, pool: &PoolId, sub: &Sub, counted: Counted) -> Result<()> {
+    count_subject(cx, pool, sub.as_str(), counted).await
+}
+
+/// The same for a public operation about the user whom `name` names.
+///
+/// Where the client may not tell who exists, this counts before anything else is looked at, and for a name
+/// that nobody has as well: else the limit would tell. Where it may, it does nothing, and [`count`] counts
+/// once it is known that there is something to count.
+pub async fn count_discreetly(
+    cx: &Cx,
+    caller: &PublicClient,
+    name: &str,
+    user: Option<&User>,
+    counted: Counted,
+) -> Result<()> {
+    if caller.client.tells_user_existence() {
+        return Ok(());
+    }
+    let subject = user.map_or_else(|| ghost(cx, &caller.pool, name), |user| user.sub.to_string());
+    count_subject(cx, &caller.pool.record.id, &subject, counted).await
+}
+
+/// One durable write, as there is for a user: where the client may not tell who exists, neither does the time
+/// that an answer takes.
+pub async fn as_for_a_user(cx: &Cx, pool: &Pool, name: &str) -> Result<()> {
+    let captures = (pool.record.id.clone(), ghost(cx, pool, name), cx.now());
+    cx.store
+        .write(captures, |(pool, subject, now), tx| {
+            Box::pin(async move {
+                lido_store::limits::count_hourly(tx, pool, subject, "nobody", i64::MAX, *now).await?;
+                Ok::<_, crate::Error>(())
+            })
+        })
+        .await
+}
+
+async fn count_subject(cx: &Cx, pool: &PoolId, subject: &str, counted: Counted) -> Result<()> {
     if !cx.settings.limit_counts {
         return Ok(());
     }
     let within = cx
         .store
-        .write((pool.clone(), sub.clone(), cx.now()), move |(pool, sub, now), tx| {
+        .write((pool.clone(), subject.to_owned(), cx.now()), move |(pool, subject, now), tx| {
             Box::pin(async move {
                 let (action, most) = (counted.as_str(), counted.most());
                 Ok::<_, crate::Error>(
-                    lido_store::limits::count_hourly(tx, pool, sub.as_str(), action, most, *now).await?,
+                    lido_store::limits::count_hourly(tx, pool, subject, action, most, *now).await?,
                 )
             })
         })

@@ -3,11 +3,13 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use lido_crypto::keys::KeyRing;
 use lido_domain::{ClientId, Clock, Millis, PoolId, Random, Transport, TriggerHost, User, UserPool};
-use lido_store::{Store, clients, pools, users};
+use lido_store::{Store, Tx, clients, pools, users};
 use moka::sync::Cache;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use crate::crypto_pool::CryptoPool;
 use crate::fault::{self, Error, Result};
@@ -81,6 +83,8 @@ pub struct Cx {
     pub key_stock: KeyStock,
     /// Woken when a message has reached the inbox.
     pub inbox_arrival: Notify,
+    /// First attempts to deliver a message that are under way.
+    pub deliveries: TaskTracker,
     me: Weak<Cx>,
     pools: Cache<String, Arc<Pool>>,
     clients: Cache<String, Arc<Client>>,
@@ -115,6 +119,7 @@ impl Cx {
             delivery: parts.delivery,
             key_stock: KeyStock::start(parts.key_stock),
             inbox_arrival: Notify::new(),
+            deliveries: TaskTracker::new(),
             pools: Cache::new(1_000),
             clients: Cache::new(10_000),
         })
@@ -135,8 +140,16 @@ impl Cx {
         self.random.fill(&mut bytes);
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        let mut text = String::with_capacity(36);
+        for (index, byte) in bytes.into_iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                text.push('-');
+            }
+            for digit in [byte >> 4, byte & 0xf] {
+                text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+        text
     }
 
     /// `length` characters of `alphabet`, each equally likely.
@@ -185,8 +198,25 @@ impl Cx {
         }
     }
 
-    /// A client by its id alone, with its pool: one read, which compares the revisions of both.
+    /// A client by its id alone, with its pool.
     pub async fn client_by_id(&self, id: &str) -> Result<(Arc<Pool>, Arc<Client>)> {
+        let (pool, client, ()) = self.client_and(id, (), |(), _, _| Box::pin(async { Ok(()) })).await?;
+        Ok((pool, client))
+    }
+
+    /// The same, and what `more` reads in that pool: one read, since beginning and ending one costs as much as a
+    /// statement. It compares the revisions of pool and client.
+    pub async fn client_and<C, T, F>(
+        &self,
+        id: &str,
+        captures: C,
+        more: F,
+    ) -> Result<(Arc<Pool>, Arc<Client>, T)>
+    where
+        C: Send + Sync + 'static,
+        T: Send + 'static,
+        F: for<'a> Fn(&'a C, &'a PoolId, &'a mut Tx) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+    {
         let cached_client = self.clients.get(id);
         let cached_pool =
             cached_client.as_ref().and_then(|client| self.pools.get(client.record.pool.as_str()));
@@ -196,8 +226,9 @@ impl Cx {
         );
         let found = self
             .store
-            .read((ClientId::new(id), known), |(id, (known_client, known_pool)), tx| {
+            .read((ClientId::new(id), known, captures, more), |(id, known, captures, more), tx| {
                 Box::pin(async move {
+                    let (known_client, known_pool) = known;
                     let Some(now) = clients::revisions(tx, id).await? else { return Ok::<_, Error>(None) };
                     let client =
                         if *known_client == Some(now.client) { None } else { clients::by_id(tx, id).await? };
@@ -206,11 +237,11 @@ impl Cx {
                     } else {
                         pools::get(tx, &now.pool_id).await?
                     };
-                    Ok(Some((client, pool)))
+                    Ok(Some((client, pool, more(captures, &now.pool_id, tx).await?)))
                 })
             })
             .await?;
-        let Some((client, pool)) = found else {
+        let Some((client, pool, more)) = found else {
             self.clients.invalidate(id);
             return Err(fault::client_not_found(id).into());
         };
@@ -228,7 +259,7 @@ impl Cx {
             (None, Some(pool)) => pool,
             (None, None) => return Err(Error::Conflict),
         };
-        Ok((pool, client))
+        Ok((pool, client, more))
     }
 
     /// Parses a pool and keeps it for the next request.

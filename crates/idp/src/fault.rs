@@ -431,6 +431,11 @@ pub fn attribute_value_null(name: &str) -> Fault {
     invalid_parameter(format!("Attribute value for {name} must not be null"))
 }
 
+/// The text is Lido's. No database that Lido stores in takes the character in every text.
+pub fn attribute_null_character(name: &str) -> Fault {
+    invalid_parameter(format!("Attribute value for {name} must not contain the character U+0000"))
+}
+
 /// Measured: `sub`, and the verified flags as a user.
 pub fn attribute_non_mutable(name: &str) -> Fault {
     invalid_parameter(format!("Cannot modify the non-mutable attribute {name}"))
@@ -492,6 +497,14 @@ pub fn password_policy(reason: &str) -> Fault {
 /// Attested: AdminCreateUser words it otherwise.
 pub fn admin_password_policy(reason: &str) -> Fault {
     Fault::new(ErrorCode::InvalidPassword, format!("Password did not conform with password policy: {reason}"))
+}
+
+/// The framework's text, for a password that no constraint of the model sees.
+pub fn password_too_long(most: usize) -> Fault {
+    invalid_parameter(format!(
+        "1 validation error detected: Value at 'password' failed to satisfy constraint: Member must have length \
+         less than or equal to {most}"
+    ))
 }
 
 /// The type is the model's; no text is known.

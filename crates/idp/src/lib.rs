@@ -38,7 +38,6 @@ pub use crate::cx::{Cx, Settings};
 pub use crate::fault::{Error, Fault, Result};
 
 /// A request to the API, after HTTP.
-#[derive(Debug)]
 pub struct Request {
     /// `x-amzn-RequestId` of the answer.
     pub id: String,
@@ -49,6 +48,13 @@ pub struct Request {
     pub region: Option<String>,
     pub source: Option<IpAddr>,
     pub user_agent: String,
+}
+
+impl std::fmt::Debug for Request {
+    /// Without the body, which holds passwords and tokens.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("id", &self.id).field("signer", &self.signer).finish_non_exhaustive()
+    }
 }
 
 /// Who signed a request, as far as that was checked.
@@ -120,11 +126,22 @@ fn erased<'a, O: Operation>(cx: &'a Cx, request: &'a Request) -> BoxFuture<'a, R
     Box::pin(async move {
         O::Caller::admit(O::FACTS, cx, request)?;
         check(O::FACTS, &request.body)?;
-        let caller = O::Caller::prove(cx, request).await?;
+        let caller = O::Caller::prove(cx, request).await.map_err(|error| declared(O::FACTS, error))?;
         let input = O::parse(request.body.clone()).map_err(Error::internal)?;
         let output = O::run(cx, caller, input).await?;
         Ok(O::render(&output))
     })
+}
+
+/// GlobalSignOut does not know UserNotFoundException: to it the token of a deleted user is a revoked one.
+fn declared(facts: &OperationFacts, error: Error) -> Error {
+    let user_not_found = lido_wire::ErrorCode::UserNotFound;
+    match error {
+        Error::Fault(fault) if fault.is(user_not_found) && !facts.errors.contains(&user_not_found) => {
+            fault::access_token_revoked().into()
+        }
+        other => other,
+    }
 }
 
 /// The model's constraints on the body, worded as the service words them.

@@ -12,6 +12,9 @@ use crate::pool::Pool;
 
 const SYMBOLS: &str = "^$*.[]{}()?\"!@#%&/\\,><':;|_~`=+- ";
 
+/// Longest password. Source: PasswordType.
+const LONGEST: usize = 256;
+
 /// The first rule of the policy that the password breaks: length, then the classes in this order.
 pub fn violation(policy: &PasswordPolicyType, password: &str) -> Option<&'static str> {
     let least = usize::try_from(policy.minimum_length.unwrap_or(8)).unwrap_or(8);
@@ -33,6 +36,10 @@ pub fn violation(policy: &PasswordPolicyType, password: &str) -> Option<&'static
 
 /// Refuses a password that breaks the pool's policy. `worded`: how the operation words it.
 pub fn check_policy(pool: &Pool, password: &str, worded: fn(&str) -> Fault) -> Result<()> {
+    // In a challenge's responses the model does not bound it.
+    if password.encode_utf16().count() > LONGEST {
+        return Err(fault::password_too_long(LONGEST).into());
+    }
     match violation(&pool.password_policy(), password) {
         Some(reason) => Err(worded(reason).into()),
         None => Ok(()),

@@ -9,7 +9,7 @@ use lido_crypto::secret_hash::secret_hash_matches;
 use lido_domain::{AppClient, Attributes, ClientId, PoolId, Secret, User, UserPool, UserStatus};
 use lido_store::users::SignInName;
 use lido_wire::types::{
-    AliasAttributeType, ExplicitAuthFlowsType, LambdaConfigType, PasswordPolicyType,
+    AliasAttributeType, ExplicitAuthFlowsType, FeatureType, LambdaConfigType, PasswordPolicyType,
     PreventUserExistenceErrorTypes, SchemaAttributeType, TimeUnitsType, UserPoolClientType, UserPoolTierType,
     UserPoolType, UsernameAttributeType, VerifiedAttributeType,
 };
@@ -192,6 +192,9 @@ impl Client {
     /// Source: CreateUserPoolClient.
     pub fn allows(&self, flow: ExplicitAuthFlowsType) -> bool {
         use ExplicitAuthFlowsType as Flow;
+        if flow == Flow::AllowRefreshTokenAuth && self.rotates_refresh_tokens() {
+            return false;
+        }
         let Some(flows) = &self.settings.explicit_auth_flows else {
             return matches!(
                 flow,
@@ -220,6 +223,17 @@ impl Client {
     /// Whether it may be told that there is no such user.
     pub fn tells_user_existence(&self) -> bool {
         self.settings.prevent_user_existence_errors != Some(PreventUserExistenceErrorTypes::Enabled)
+    }
+
+    /// Whether each refresh gives a new refresh token; REFRESH_TOKEN_AUTH cannot do that.
+    pub fn rotates_refresh_tokens(&self) -> bool {
+        let rotation = self.settings.refresh_token_rotation.as_ref();
+        rotation.is_some_and(|rotation| rotation.feature == FeatureType::Enabled)
+    }
+
+    /// Whether tokens carry what names their sign-in, `origin_jti`.
+    pub fn names_sign_ins(&self) -> bool {
+        self.revokes_tokens() || self.rotates_refresh_tokens()
     }
 
     pub fn revokes_tokens(&self) -> bool {

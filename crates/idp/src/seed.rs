@@ -13,7 +13,7 @@ use lido_crypto::jws;
 use lido_domain::records::{SigningKey, TokenUse};
 use lido_domain::{ClientId, Millis, PoolId, Sub, User, UserStatus};
 use lido_store::users;
-use lido_wire::ops::{CreateGroup, CreateUserPool, CreateUserPoolClient};
+use lido_wire::ops::{AdminCreateUser, CreateGroup, CreateUserPool, CreateUserPoolClient};
 use lido_wire::types::{AttributeType, Sensitive};
 use lido_wire::{Api, ErrorCode, Kind, Shape};
 use serde::Deserialize;
@@ -92,7 +92,8 @@ pub struct UserSeed {
     /// A UUID; absent, one is made up.
     #[serde(rename = "Sub")]
     pub sub: Option<String>,
-    /// The permanent password. Without one the user can only reset it.
+    /// The permanent password. Without one the user cannot sign in, nor reset it: there is none until an
+    /// administrator sets one.
     #[serde(rename = "Password")]
     pub password: Option<Sensitive>,
     #[serde(rename = "UserAttributes", default)]
@@ -263,6 +264,9 @@ async fn make_group(
 }
 
 async fn make_user(cx: &Cx, place: &str, pool: &Pool, seed: UserSeed) -> Result<bool, SeedError> {
+    let request = [("UserPoolId", pool.record.id.as_str()), ("Username", seed.username.as_str())]
+        .map(|(name, value)| (name.to_owned(), value.into()));
+    input::<AdminCreateUser>(place, Map::from_iter(request))?;
     create_user(cx, pool, &seed).await.map_err(|error| SeedError::at(place, error))
 }
 
@@ -297,7 +301,7 @@ async fn create_user(cx: &Cx, pool: &Pool, seed: &UserSeed) -> Result<bool, Erro
         }
         sub.clone()
     } else {
-        name.to_owned()
+        pool.fold(name)
     };
     let now = cx.now();
     let mut user = User {
@@ -409,4 +413,4 @@ fn join(name: &str, path: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -34,6 +34,8 @@ const KEY_STOCK: usize = 4;
 const GRACE: Duration = Duration::from_millis(3_500);
 /// How long everything may take then.
 const END_WITHIN: Duration = Duration::from_millis(4_500);
+/// What of it is kept for functions and the store, whatever messages are on their way.
+const LAST_STEPS: Duration = Duration::from_millis(500);
 
 /// Runs a server until it is asked to end.
 pub(crate) async fn run(config: Config) -> Result<()> {
@@ -127,7 +129,10 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     lido_server::serve(app, listeners, stopped, GRACE).await;
     let deadline = end.await.unwrap_or_else(|_| Instant::now() + END_WITHIN);
     let tidy = async {
-        tokio::join!(background.stop(), functions.shutdown());
+        if timeout_at(deadline - LAST_STEPS, background.stop()).await.is_err() {
+            warn!("messages on their way were not waited for; one that just arrived may be sent again");
+        }
+        functions.shutdown().await;
         store.close().await;
     };
     if timeout_at(deadline, tidy).await.is_err() {

@@ -262,6 +262,33 @@ fn the_inbox_and_reset_answer() {
 }
 
 #[test]
+fn a_web_page_of_another_host_is_no_administrator() {
+    let server = Server::dev(&["--data", ":memory:"]);
+    let control = |origin: &str, method: &str, path: &str| {
+        request(&server.api, method, path, &[("Origin", origin)], b"").status
+    };
+    for (method, path) in [
+        ("GET", "/_lido/messages"),
+        ("DELETE", "/_lido/messages"),
+        ("GET", "/_lido/clock"),
+        ("DELETE", "/_lido/clock"),
+        ("POST", "/_lido/reset"),
+    ] {
+        assert_eq!(control("http://localhost:3000", method, path), 200, "{method} {path}");
+        assert_eq!(control("https://example.com", method, path), 403, "{method} {path}");
+    }
+    let refused = request(&server.api, "POST", "/_lido/reset", &[("Origin", "null")], b"");
+    assert!(refused.json()["error"].is_string());
+
+    let list = |origin: &str| server.call("ListUserPools", &[("Origin", origin)], br#"{"MaxResults": 1}"#);
+    assert_eq!(list("http://app.localhost:3000").status, 200);
+    assert_eq!(list("https://example.com").json()["__type"], "MissingAuthenticationTokenException");
+    // What browsers call stays open to every page.
+    let user = server.call("GetUser", &[("Origin", "https://example.com")], br#"{"AccessToken": "a"}"#);
+    assert_eq!(user.json()["__type"], "NotAuthorizedException");
+}
+
+#[test]
 fn the_real_server_has_no_development_paths_and_asks_for_signatures() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(&mut serve(directory.path(), PRINCIPAL));

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use lido_idp::{Cx, Error};
@@ -21,7 +21,7 @@ use tracing::{debug, error};
 use crate::dev_clock::DevClock;
 use crate::metrics::Metrics;
 use crate::sigv4::Verifier;
-use crate::{api, control, issuer};
+use crate::{api, control, issuer, origin};
 
 /// Who may call the operations that IAM authorizes.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl App {
         if surface != Surface::Api {
             router = router.merge(control::management());
             if self.development.is_some() {
-                router = router.merge(control::development());
+                router = router.merge(control::development(self));
             }
         }
         let not_found = || async { Refusal::not_found("There is nothing here.") };
@@ -135,6 +135,11 @@ impl App {
         };
         debug!(http.method = %method, http.path = %path, http.status = response.status().as_u16(), "{method} {path}");
         response
+    }
+
+    /// Whether the request is of a web page that is neither of this machine nor of this server's own host.
+    pub(crate) fn is_foreign(&self, headers: &HeaderMap) -> bool {
+        origin::is_foreign(headers, &self.cx.settings.public_url)
     }
 
     /// How many requests are being answered.

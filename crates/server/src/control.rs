@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -39,12 +40,22 @@ pub(crate) fn management() -> Router<Arc<App>> {
     Router::new().route("/_lido/metrics", get(metrics))
 }
 
-/// What only development mode has.
-pub(crate) fn development() -> Router<Arc<App>> {
+/// What only development mode has, for programs and local pages.
+pub(crate) fn development(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/_lido/messages", get(list_messages).delete(clear_messages))
         .route("/_lido/clock", get(read_clock).post(move_clock).delete(release_clock))
         .route("/_lido/reset", post(reset))
+        .route_layer(from_fn_with_state(Arc::clone(app), refuse_foreign))
+}
+
+/// Nobody proves here who they are: a page that somebody visits must not read mail or throw everything away.
+async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if app.is_foreign(request.headers()) {
+        let text = "A web page of another host may not do this.".to_owned();
+        return Refusal(StatusCode::FORBIDDEN, text).into_response();
+    }
+    next.run(request).await
 }
 
 async fn live() -> Response {

@@ -13,6 +13,7 @@ mod control;
 pub mod dev_clock;
 mod issuer;
 mod metrics;
+mod origin;
 pub mod serve;
 pub mod sigv4;
 mod timestamp;

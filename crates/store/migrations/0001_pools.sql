@@ -14,7 +14,7 @@ CREATE TABLE user_pools (
     revision BIGINT NOT NULL
 );
 
--- Pools whose users are still to be removed, in batches, after the pool itself is gone.
+-- Pools whose users and groups are still to be removed, in batches, after the pool itself is gone.
 CREATE TABLE deleted_pools (
     pool_id TEXT {C} NOT NULL PRIMARY KEY,
     deleted_ms BIGINT NOT NULL

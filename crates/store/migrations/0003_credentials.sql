@@ -27,6 +27,7 @@ CREATE TABLE token_sessions (
     FOREIGN KEY (pool_id, sub) REFERENCES users (pool_id, sub) ON DELETE CASCADE
 );
 CREATE INDEX token_sessions_by_user ON token_sessions (pool_id, sub);
+CREATE INDEX token_sessions_by_client ON token_sessions (pool_id, client_id);
 CREATE INDEX token_sessions_by_expiry ON token_sessions (expires_ms);
 
 -- Sealed sessions and SRP blocks that were used: each is redeemed once.

@@ -11,6 +11,8 @@ CREATE TABLE outbox (
     last_error TEXT NOT NULL
 );
 CREATE INDEX outbox_by_due ON outbox (due_ms);
+-- Counts the messages, too, without a look at their content.
+CREATE INDEX outbox_by_death ON outbox (dead_ms);
 
 -- Development mode's copy of every message.
 CREATE TABLE inbox (

@@ -1,5 +1,6 @@
+-- Without a reference to the pool: like its users, its groups are removed in batches after it is gone.
 CREATE TABLE groups (
-    pool_id TEXT {C} NOT NULL REFERENCES user_pools (id) ON DELETE CASCADE,
+    pool_id TEXT {C} NOT NULL,
     name TEXT {C} NOT NULL,
     description TEXT,
     role_arn TEXT,

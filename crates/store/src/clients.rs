@@ -91,7 +91,8 @@ pub async fn put(tx: &mut Tx, client: &AppClient) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Removes the client and ends the sign-ins that were made through it.
+/// Removes the client; [`sessions::purge_client`](crate::sessions::purge_client) removes the sign-ins that were
+/// made through it. False when there is none.
 pub async fn delete(tx: &mut Tx, pool: &PoolId, id: &ClientId) -> Result<bool> {
     let deleted =
         tx.exec("DELETE FROM app_clients WHERE pool_id = $1 AND id = $2", params![pool, id]).await?;

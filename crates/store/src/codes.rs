@@ -117,7 +117,7 @@ pub async fn would_redeem(tx: &mut Tx, pool: &PoolId, sub: &Sub, attempt: &Attem
                 attempt.now,
                 attempt.max_attempts
             ],
-            |row| row.int(0),
+            |_| Ok(()),
         )
         .await?;
     Ok(found.is_some())

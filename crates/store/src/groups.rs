@@ -1,4 +1,5 @@
-//! Groups of a pool's users, and who is in them. They go with their pool, and a membership also with its user.
+//! Groups of a pool's users, and who is in them. A membership goes with its group and with its user; groups go
+//! after their pool, see [`pools::purge`](crate::pools::purge).
 
 use lido_domain::{Group, PoolId, Sub, User};
 
@@ -94,7 +95,8 @@ pub async fn put(tx: &mut Tx, group: &Group) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Removes the group and its memberships; false when there is none.
+/// Removes the group and its memberships; false when there is none. A large group is emptied with
+/// [`remove_members`] first.
 pub async fn delete(tx: &mut Tx, pool: &PoolId, name: &str) -> Result<bool> {
     let deleted = tx.exec("DELETE FROM groups WHERE pool_id = $1 AND name = $2", params![pool, name]).await?;
     Ok(deleted == 1)
@@ -148,6 +150,16 @@ pub async fn leave(tx: &mut Tx, pool: &PoolId, name: &str, sub: &Sub) -> Result<
         )
         .await?;
     Ok(left == 1)
+}
+
+/// Ends up to `batch` memberships of the group; returns how many.
+pub async fn remove_members(tx: &mut Tx, pool: &PoolId, name: &str, batch: i64) -> Result<u64> {
+    tx.exec(
+        "DELETE FROM group_members WHERE pool_id = $1 AND group_name = $2 AND sub IN \
+         (SELECT sub FROM group_members WHERE pool_id = $1 AND group_name = $2 ORDER BY sub LIMIT $3)",
+        params![pool, name, batch],
+    )
+    .await
 }
 
 /// Groups that the user is in, in the order of their names, after `after`.
@@ -324,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memberships_go_with_the_user_the_group_and_the_pool() {
+    async fn memberships_go_with_the_user_and_the_group() {
         let store = filled().await;
         write(&store, |tx| {
             Box::pin(async move {
@@ -336,11 +348,26 @@ mod tests {
                 assert!(delete(tx, &id(), "a").await?);
                 assert!(!delete(tx, &id(), "a").await?);
                 assert_eq!(names(&of_user(tx, &id(), &Sub::new("2"), "", 9).await?), ["b"]);
-                assert!(pools::delete(tx, &id(), 1, Millis(2)).await?);
-                assert_eq!(count(tx, &id()).await?, 0);
-                let left =
-                    tx.query("SELECT count(*) FROM group_members", params![], |row| row.int(0)).await?;
-                assert_eq!(left, [0]);
+                Ok(())
+            })
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_group_is_emptied_in_batches_and_no_other_with_it() {
+        let store = filled().await;
+        write(&store, |tx| {
+            Box::pin(async move {
+                for (group, sub) in [("a", "1"), ("a", "2"), ("a", "3"), ("b", "1")] {
+                    join(tx, &id(), group, &Sub::new(sub)).await?;
+                }
+                assert_eq!(remove_members(tx, &id(), "a", 2).await?, 2);
+                assert_eq!(subs(&members(tx, &id(), "a", "", 9).await?), ["3"]);
+                assert_eq!(remove_members(tx, &id(), "a", 2).await?, 1);
+                assert_eq!(remove_members(tx, &id(), "a", 2).await?, 0);
+                assert_eq!(subs(&members(tx, &id(), "b", "", 9).await?), ["1"]);
+                assert!(get(tx, &id(), "a").await?.is_some());
                 Ok(())
             })
         })

@@ -64,14 +64,28 @@ pub async fn postpone(tx: &mut Tx, id: &str, due: Millis, error: &str) -> Result
     Ok(())
 }
 
-/// Gives a message up; it stays to be looked at.
+/// How long a message that was given up stays. Milliseconds.
+pub const DEAD_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Gives a message up; it stays for a while to be looked at. It is never due again, so that [`lease`] does not
+/// come across it.
 pub async fn bury(tx: &mut Tx, id: &str, now: Millis, error: &str) -> Result<()> {
     tx.exec(
-        "UPDATE outbox SET attempts = attempts + 1, dead_ms = $1, last_error = $2 WHERE id = $3",
-        params![now, error, id],
+        "UPDATE outbox SET attempts = attempts + 1, due_ms = $1, dead_ms = $2, last_error = $3 WHERE id = $4",
+        params![Millis(i64::MAX), now, error, id],
     )
     .await?;
     Ok(())
+}
+
+/// Drops messages that were given up [`DEAD_KEPT_MS`] before `now`, at most `batch`; returns how many.
+pub async fn sweep(tx: &mut Tx, now: Millis, batch: i64) -> Result<u64> {
+    tx.exec(
+        "DELETE FROM outbox WHERE id IN \
+         (SELECT id FROM outbox WHERE dead_ms < $1 ORDER BY dead_ms LIMIT $2)",
+        params![Millis(now.0 - DEAD_KEPT_MS), batch],
+    )
+    .await
 }
 
 /// How many messages wait, and how many were given up.
@@ -160,4 +174,50 @@ pub async fn newest(tx: &mut Tx) -> Result<String> {
 
 pub async fn empty_inbox(tx: &mut Tx) -> Result<u64> {
     tx.exec("DELETE FROM inbox", params![]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, Store};
+
+    async fn push_one(tx: &mut Tx, id: &str) -> Result<()> {
+        let message = Outgoing {
+            id: id.into(),
+            pool: PoolId::new("local_pool"),
+            medium: Medium::Email,
+            sealed: vec![1, 2, 3],
+            attempts: 0,
+        };
+        push(tx, &message, Millis(0), Millis(0)).await
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_is_not_due_and_goes_after_a_month() {
+        let store = Store::open(Options::memory()).await.unwrap();
+        let done: Result<()> = store
+            .write((), |(), tx| {
+                Box::pin(async move {
+                    for id in ["a", "b", "c"] {
+                        push_one(tx, id).await?;
+                    }
+                    bury(tx, "a", Millis(5), "refused").await?;
+                    bury(tx, "b", Millis(6), "refused").await?;
+                    let due = lease(tx, Millis(i64::MAX - 1), Millis(i64::MAX), 10).await?;
+                    assert_eq!(due.iter().map(|message| message.id.as_str()).collect::<Vec<_>>(), ["c"]);
+                    assert_eq!(outbox_counts(tx).await?, (1, 2));
+                    let due = tx
+                        .query("SELECT due_ms FROM outbox WHERE dead_ms = 5", params![], |row| row.int(0))
+                        .await?;
+                    assert_eq!(due, [i64::MAX]);
+                    assert_eq!(sweep(tx, Millis(5 + DEAD_KEPT_MS), 10).await?, 0);
+                    assert_eq!(sweep(tx, Millis(7 + DEAD_KEPT_MS), 1).await?, 1);
+                    assert_eq!(sweep(tx, Millis(7 + DEAD_KEPT_MS), 10).await?, 1);
+                    assert_eq!(outbox_counts(tx).await?, (1, 0));
+                    Ok(())
+                })
+            })
+            .await;
+        done.unwrap();
+    }
 }

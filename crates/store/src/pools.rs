@@ -37,12 +37,9 @@ pub async fn revision(tx: &mut Tx, id: &PoolId) -> Result<Option<i64>> {
     tx.first("SELECT revision FROM user_pools WHERE id = $1", params![id], |row| row.int(0)).await
 }
 
-/// False when the id is taken, or its last holder's users are still being removed.
+/// False when the id is taken, or its last holder's users and groups are still being removed.
 pub async fn insert(tx: &mut Tx, pool: &UserPool) -> Result<bool> {
-    let leftover = tx
-        .first("SELECT 1 FROM deleted_pools WHERE pool_id = $1", params![&pool.id], |row| row.int(0))
-        .await?;
-    if leftover.is_some() {
+    if is_deleted(tx, &pool.id).await? {
         return Ok(false);
     }
     let inserted = tx
@@ -78,7 +75,7 @@ pub async fn put(tx: &mut Tx, pool: &UserPool) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// Removes the pool with its clients, keys and groups, and leaves its users to [`purge`].
+/// Removes the pool with its clients and keys, and leaves its users and groups to [`purge`].
 /// False when it has changed since it was read, or is gone.
 pub async fn delete(tx: &mut Tx, id: &PoolId, revision: i64, now: Millis) -> Result<bool> {
     let deleted =
@@ -102,17 +99,29 @@ pub async fn deleted(tx: &mut Tx) -> Result<Vec<PoolId>> {
     .await
 }
 
-/// Removes up to `batch` users of a deleted pool; true when nothing of it is left.
+/// Whether the pool was deleted and [`purge`] has not finished with it.
+async fn is_deleted(tx: &mut Tx, id: &PoolId) -> Result<bool> {
+    let found = tx.first("SELECT 1 FROM deleted_pools WHERE pool_id = $1", params![id], |_| Ok(())).await?;
+    Ok(found.is_some())
+}
+
+/// Removes up to `batch` users, or groups, of a deleted pool; true when nothing of it is left, and when it is
+/// no deleted pool: since it was listed as one, its id may have been given to a new pool.
 pub async fn purge(tx: &mut Tx, id: &PoolId, batch: i64) -> Result<bool> {
-    let users = tx
-        .exec(
-            "DELETE FROM users WHERE pool_id = $1 AND sub IN \
-             (SELECT sub FROM users WHERE pool_id = $1 ORDER BY sub LIMIT $2)",
-            params![id, batch],
-        )
-        .await?;
-    if i64::try_from(users).unwrap_or(i64::MAX) >= batch {
-        return Ok(false);
+    if !is_deleted(tx, id).await? {
+        return Ok(true);
+    }
+    // Users take their memberships with them, so that groups are empty when their turn comes.
+    for sql in [
+        "DELETE FROM users WHERE pool_id = $1 AND sub IN \
+         (SELECT sub FROM users WHERE pool_id = $1 ORDER BY sub LIMIT $2)",
+        "DELETE FROM groups WHERE pool_id = $1 AND name IN \
+         (SELECT name FROM groups WHERE pool_id = $1 ORDER BY name LIMIT $2)",
+    ] {
+        let removed = tx.exec(sql, params![id, batch]).await?;
+        if i64::try_from(removed).unwrap_or(i64::MAX) >= batch {
+            return Ok(false);
+        }
     }
     for sql in [
         "DELETE FROM lockouts WHERE pool_id = $1",
@@ -142,4 +151,106 @@ pub async fn user_count(tx: &mut Tx, id: &PoolId) -> Result<i64> {
         .first("SELECT count(*) FROM users WHERE pool_id = $1", params![id], |row| row.int(0))
         .await?
         .unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, Store};
+
+    fn id() -> PoolId {
+        PoolId::new("local_pool")
+    }
+
+    /// A pool with the users and groups 0 to 4, each user a member of each group.
+    async fn make(tx: &mut Tx) -> Result<()> {
+        let pool = UserPool {
+            id: id(),
+            name: "pool".into(),
+            settings: "{}".into(),
+            tags: BTreeMap::new(),
+            created: Millis(0),
+            updated: Millis(0),
+            revision: 1,
+        };
+        assert!(insert(tx, &pool).await?);
+        let names = ["0", "1", "2", "3", "4"];
+        for name in names {
+            tx.exec(
+                "INSERT INTO users (pool_id, sub, username, attributes, pending, status, enabled, created_ms, \
+                 updated_ms, password_set_ms, signed_out_ms, revision) \
+                 VALUES ($1, $2, $2, '{}', '{}', 'CONFIRMED', 1, 0, 0, 0, 0, 0)",
+                params![&id(), name],
+            )
+            .await?;
+            tx.exec(
+                "INSERT INTO groups (pool_id, name, created_ms, updated_ms, revision) VALUES ($1, $2, 0, 0, 0)",
+                params![&id(), name],
+            )
+            .await?;
+        }
+        tx.exec(
+            "INSERT INTO group_members (pool_id, group_name, sub) \
+             SELECT g.pool_id, g.name, u.sub FROM groups g JOIN users u ON u.pool_id = g.pool_id",
+            params![],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn left(tx: &mut Tx) -> Result<[i64; 3]> {
+        let sql = "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM groups), \
+                   (SELECT count(*) FROM group_members)";
+        let left = tx.first(sql, params![], |row| Ok([row.int(0)?, row.int(1)?, row.int(2)?])).await?;
+        Ok(left.expect("an aggregate has a row"))
+    }
+
+    #[tokio::test]
+    async fn users_and_groups_of_a_deleted_pool_go_in_batches_and_keep_its_id_until_then() {
+        let store = Store::open(Options::memory()).await.unwrap();
+        let done: Result<()> = store
+            .write((), |(), tx| {
+                Box::pin(async move {
+                    make(tx).await?;
+                    assert!(delete(tx, &id(), 1, Millis(2)).await?);
+                    assert_eq!(left(tx).await?, [5, 5, 25]);
+                    assert!(!purge(tx, &id(), 3).await?);
+                    assert_eq!(left(tx).await?, [2, 5, 10]);
+                    assert!(!purge(tx, &id(), 3).await?);
+                    assert_eq!(left(tx).await?, [0, 2, 0]);
+                    let again = UserPool {
+                        id: id(),
+                        name: "again".into(),
+                        settings: "{}".into(),
+                        tags: BTreeMap::new(),
+                        created: Millis(3),
+                        updated: Millis(3),
+                        revision: 1,
+                    };
+                    assert!(!insert(tx, &again).await?);
+                    assert!(purge(tx, &id(), 3).await?);
+                    assert_eq!(left(tx).await?, [0, 0, 0]);
+                    assert!(insert(tx, &again).await?);
+                    Ok(())
+                })
+            })
+            .await;
+        done.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_pool_that_is_not_deleted_is_not_purged() {
+        let store = Store::open(Options::memory()).await.unwrap();
+        let done: Result<()> = store
+            .write((), |(), tx| {
+                Box::pin(async move {
+                    make(tx).await?;
+                    assert!(purge(tx, &id(), 3).await?);
+                    assert_eq!(left(tx).await?, [5, 5, 25]);
+                    Ok(())
+                })
+            })
+            .await;
+        done.unwrap();
+    }
 }

@@ -32,13 +32,15 @@ pub struct Proven {
     pub now: Millis,
 }
 
-/// Records a sign-in if its user is unchanged, enabled and not locked out. False otherwise.
+/// Records a sign-in if its client is there and its user unchanged, enabled and not locked out.
+/// False otherwise.
 pub async fn begin(tx: &mut Tx, session: &TokenSession, digest: &[u8; 32], proven: &Proven) -> Result<bool> {
     let begun = tx
         .exec(
             "INSERT INTO token_sessions (digest, pool_id, client_id, sub, origin_jti, auth_time_ms, scope, \
              expires_ms) SELECT $1, u.pool_id, $2, u.sub, $3, $4, $5, $6 FROM users u \
-             WHERE u.pool_id = $7 AND u.sub = $8 AND u.enabled = 1 AND u.revision = $9 AND NOT EXISTS \
+             WHERE u.pool_id = $7 AND u.sub = $8 AND u.enabled = 1 AND u.revision = $9 AND EXISTS \
+             (SELECT 1 FROM app_clients c WHERE c.id = $2 AND c.pool_id = u.pool_id) AND NOT EXISTS \
              (SELECT 1 FROM lockouts l WHERE l.pool_id = u.pool_id AND l.subject = u.sub \
              AND l.locked_until_ms > $10)",
             params![
@@ -74,7 +76,7 @@ pub async fn stands(tx: &mut Tx, pool: &PoolId, origin_jti: &str) -> Result<bool
         .first(
             "SELECT 1 FROM token_sessions WHERE pool_id = $1 AND origin_jti = $2 AND revoked_ms IS NULL",
             params![pool, origin_jti],
-            |row| row.int(0),
+            |_| Ok(()),
         )
         .await?;
     Ok(found.is_some())
@@ -100,6 +102,18 @@ pub async fn revoke_all(tx: &mut Tx, pool: &PoolId, sub: &Sub, now: Millis) -> R
     Ok(())
 }
 
+/// Removes up to `batch` sign-ins that were made through a client; true when none is left.
+pub async fn purge_client(tx: &mut Tx, pool: &PoolId, client: &ClientId, batch: i64) -> Result<bool> {
+    let removed = tx
+        .exec(
+            "DELETE FROM token_sessions WHERE digest IN \
+             (SELECT digest FROM token_sessions WHERE pool_id = $1 AND client_id = $2 LIMIT $3)",
+            params![pool, client, batch],
+        )
+        .await?;
+    Ok(i64::try_from(removed).unwrap_or(i64::MAX) < batch)
+}
+
 /// Marks something as used. False when it was used before.
 pub async fn redeem_once(tx: &mut Tx, digest: &[u8; 32], expires: Millis) -> Result<bool> {
     let first = tx
@@ -114,17 +128,22 @@ pub async fn redeem_once(tx: &mut Tx, digest: &[u8; 32], expires: Millis) -> Res
 /// Whether something was used.
 pub async fn is_redeemed(tx: &mut Tx, digest: &[u8; 32]) -> Result<bool> {
     let found =
-        tx.first("SELECT 1 FROM redeemed WHERE digest = $1", params![&digest[..]], |row| row.int(0)).await?;
+        tx.first("SELECT 1 FROM redeemed WHERE digest = $1", params![&digest[..]], |_| Ok(())).await?;
     Ok(found.is_some())
 }
 
-/// Drops sign-ins and redemptions that expired before `now`, at most `batch` of each.
+/// The longest life of an access token, which may begin when its sign-in ends. Milliseconds. Source:
+/// AccessTokenValidity.
+pub const LONGEST_ACCESS_TOKEN_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Drops redemptions that expired before `now`, and sign-ins that did so long enough before for every access
+/// token to have expired as well; at most `batch` of each.
 pub async fn sweep(tx: &mut Tx, now: Millis, batch: i64) -> Result<u64> {
     let sessions = tx
         .exec(
             "DELETE FROM token_sessions WHERE digest IN \
              (SELECT digest FROM token_sessions WHERE expires_ms < $1 ORDER BY expires_ms LIMIT $2)",
-            params![now, batch],
+            params![Millis(now.0 - LONGEST_ACCESS_TOKEN_MS), batch],
         )
         .await?;
     let redeemed = tx
@@ -135,4 +154,44 @@ pub async fn sweep(tx: &mut Tx, now: Millis, batch: i64) -> Result<u64> {
         )
         .await?;
     Ok(sessions + redeemed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, Store};
+
+    /// A refresh in the last minute of a sign-in gives an access token that outlives it.
+    #[tokio::test]
+    async fn a_sign_in_stays_until_its_last_access_token_has_expired() {
+        let store = Store::open(Options::memory()).await.unwrap();
+        let done: Result<()> = store
+            .write((), |(), tx| {
+                Box::pin(async move {
+                    let (pool, expires) = (PoolId::new("local_pool"), Millis(1_000));
+                    tx.exec(
+                        "INSERT INTO users (pool_id, sub, username, attributes, pending, status, enabled, \
+                         created_ms, updated_ms, password_set_ms, signed_out_ms, revision) \
+                         VALUES ($1, 'ana', 'ana', '{}', '{}', 'CONFIRMED', 1, 0, 0, 0, 0, 0)",
+                        params![&pool],
+                    )
+                    .await?;
+                    tx.exec(
+                        "INSERT INTO token_sessions (digest, pool_id, client_id, sub, origin_jti, auth_time_ms, \
+                         scope, expires_ms) VALUES ($1, $2, 'client', 'ana', 'jti', 0, '', $3)",
+                        params![&[7; 32][..], &pool, expires],
+                    )
+                    .await?;
+                    assert!(redeem_once(tx, &[8; 32], expires).await?);
+                    let last = expires.0 + LONGEST_ACCESS_TOKEN_MS;
+                    assert_eq!(sweep(tx, Millis(last), 10).await?, 1, "what is redeemed goes at once");
+                    assert!(stands(tx, &pool, "jti").await?);
+                    assert_eq!(sweep(tx, Millis(last + 1), 10).await?, 1);
+                    assert!(!stands(tx, &pool, "jti").await?);
+                    Ok(())
+                })
+            })
+            .await;
+        done.unwrap();
+    }
 }

@@ -168,11 +168,14 @@ pub async fn put(tx: &mut Tx, before: &User, user: &User) -> Result<bool> {
     Ok(true)
 }
 
-/// Gives the user a name; false when another user holds it. Claiming one's own name again is fine.
+/// Gives the user a name; false when it would sign in another user as well: one who holds it as a name of any
+/// kind, or whose sub it is. Claiming one's own name again is fine.
 pub async fn claim(tx: &mut Tx, pool: &PoolId, sub: &Sub, name: &SignInName) -> Result<bool> {
     let claimed = tx
         .exec(
-            "INSERT INTO user_names (pool_id, name, kind, sub) VALUES ($1, $2, $3, $4) \
+            "INSERT INTO user_names (pool_id, name, kind, sub) SELECT $1, $2, $3, $4 WHERE NOT EXISTS \
+             (SELECT 1 FROM user_names n WHERE n.pool_id = $1 AND n.name = $2 AND n.sub <> $4) AND NOT EXISTS \
+             (SELECT 1 FROM users u WHERE u.pool_id = $1 AND u.sub = $2 AND u.sub <> $4) \
              ON CONFLICT (pool_id, name, kind) DO UPDATE SET sub = excluded.sub \
              WHERE user_names.sub = excluded.sub",
             params![pool, &name.name, name.kind, sub],

@@ -21,6 +21,8 @@ pub enum Reply {
     Respond(Value),
     /// Status, body, and whether `X-Amz-Function-Error` is set.
     Raw { status: u16, body: String, function_error: bool },
+    /// Nothing, ever.
+    Silence,
 }
 
 /// A call of a function.
@@ -97,6 +99,7 @@ async fn invoke(State(inner): State<Arc<Inner>>, Path(name): Path<String>, body:
         Reply::Respond(response) => {
             Json(crate::merged(event, serde_json::json!({ "response": response }))).into_response()
         }
+        Reply::Silence => std::future::pending().await,
         Reply::Raw { status, body, function_error } => {
             let status = StatusCode::from_u16(status).expect("the test knows statuses");
             if function_error {

@@ -1,5 +1,6 @@
 //! A `lido` process, and the control of it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
@@ -16,7 +17,7 @@ use crate::{Answer, Inbox, PoolBuilder};
 /// How long a server may take to say that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Lines of the server's log that a failed test shows.
-const LOG_LINES: usize = 200;
+const LOG_LINES: usize = 60;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -72,9 +73,13 @@ impl Setup {
         }
         let mut command = Command::new(binary());
         let data = self.data.as_ref().map_or(":memory:", |data| data.to_str().expect("the path is UTF-8"));
+        command.arg(self.command);
+        for (name, value) in [("--listen", "127.0.0.1:0"), ("--data", data)] {
+            if !self.arguments.iter().any(|given| given == name) {
+                command.args([name, value]);
+            }
+        }
         command
-            .arg(self.command)
-            .args(["--listen", "127.0.0.1:0", "--data", data])
             .args(&self.arguments)
             .current_dir(directory)
             .stdin(Stdio::null())
@@ -194,7 +199,10 @@ fn lines(source: impl Read + Send + 'static) -> mpsc::Receiver<String> {
 pub struct Lido {
     process: Arc<Process>,
     http: reqwest::Client,
-    shows_log: bool,
+}
+
+thread_local! {
+    static LOG_SHOWN: Cell<bool> = const { Cell::new(false) };
 }
 
 impl fmt::Debug for Lido {
@@ -205,7 +213,8 @@ impl fmt::Debug for Lido {
 
 impl Drop for Lido {
     fn drop(&mut self) {
-        if self.shows_log && std::thread::panicking() {
+        // A test has its own thread, and clones of the server.
+        if std::thread::panicking() && !LOG_SHOWN.replace(true) {
             eprintln!("---- the log of lido ----\n{}\n----", self.process.log());
         }
     }
@@ -241,7 +250,7 @@ impl Lido {
             .timeout(Duration::from_secs(120))
             .build()
             .expect("a client can be made");
-        Self { process, http, shows_log: true }
+        Self { process, http }
     }
 
     /// `http://127.0.0.1:…`
@@ -300,6 +309,11 @@ impl Lido {
         self.http.request(method, format!("{}{path}", self.base()))
     }
 
+    /// Sends what [`Lido::request`] began, wherever it was led to.
+    pub async fn execute(&self, request: reqwest::Request) -> reqwest::Response {
+        self.http.execute(request).await.expect("the server answers")
+    }
+
     /// `GET` of a path that answers JSON.
     pub async fn get(&self, path: &str) -> Value {
         let response = self.request(http::Method::GET, path).send().await.expect("the server answers");
@@ -355,7 +369,13 @@ impl Clock {
         self.0.get("/_lido/clock").await["now"].as_i64().expect("the clock shows a number")
     }
 
+    /// Moves the clock. It goes on running, so that a test keeps its distance from boundaries.
     pub async fn advance(&self, seconds: i64) {
         self.0.control("/_lido/clock", &json!({ "advanceSeconds": seconds })).await;
+    }
+
+    /// Sets the clock to a moment in seconds since 1970, from which it runs on.
+    pub async fn set(&self, to: f64) {
+        self.0.control("/_lido/clock", &json!({ "set": to })).await;
     }
 }

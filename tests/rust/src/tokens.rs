@@ -9,7 +9,7 @@ use crate::{Answer, Lido, merged};
 /// The three tokens of a sign-in.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    lido: Lido,
+    pub lido: Lido,
     pub access: String,
     pub id: String,
     pub refresh: String,

@@ -186,6 +186,16 @@ fn malformed_tokens_are_refused() {
 }
 
 #[test]
+fn the_longest_list_of_groups_makes_a_token_that_is_read() {
+    let key = SigningKey::from_pkcs8(GENERATED.pkcs8.expose(), KID.into()).unwrap();
+    let groups = vec!["\u{1f600}".repeat(128); 100];
+    let token = key.sign(&json!({ "sub": "ana", "cognito:groups": groups })).unwrap();
+    let token = jws::parse(&token).unwrap();
+    assert_eq!(token.claims["cognito:groups"].as_array().map(Vec::len), Some(100));
+    assert!(VerifyingKey::from_modulus(&GENERATED.modulus).unwrap().verify(&token));
+}
+
+#[test]
 fn keys_are_read_in_every_form() {
     let pkcs8 = GENERATED.pkcs8.expose();
     for key in [

@@ -1,7 +1,7 @@
 //! From a proven password to the next challenge or to tokens.
 
 use lido_domain::{Millis, User, UserStatus};
-use lido_store::{limits, sessions};
+use lido_store::{Tx, limits, sessions};
 use lido_wire::types::{AuthenticationResultType, UserPoolMfaType};
 
 use crate::auth::{Entrance, Step, new_password};
@@ -38,19 +38,50 @@ pub(super) async fn first_factor_proven(
     user: &User,
     once: Option<Once>,
 ) -> Result<Step> {
+    if user.enabled && user.status == UserStatus::Confirmed {
+        return sign_in(cx, entrance, user, once).await.map(Step::Tokens);
+    }
+    // Every other answer tells as much about the password as tokens do.
+    require_unlocked(cx, user, once).await?;
     if !user.enabled {
         return Err(fault::user_disabled().into());
     }
     match user.status {
         UserStatus::Unconfirmed => Err(fault::user_not_confirmed().into()),
         UserStatus::ResetRequired => Err(fault::password_reset_required().into()),
-        UserStatus::ExternalProvider => Err(fault::wrong_credentials().into()),
-        UserStatus::ForceChangePassword => new_password::challenge(cx, entrance, user, once).await,
-        UserStatus::Confirmed => sign_in(cx, entrance, user, once).await.map(Step::Tokens),
+        UserStatus::ForceChangePassword => new_password::challenge(cx, entrance, user),
+        UserStatus::ExternalProvider | UserStatus::Confirmed => Err(fault::wrong_credentials().into()),
     }
 }
 
-/// Records the sign-in and signs its tokens, both at once.
+/// Redeems what proved the password, if nobody has locked the user out since the proof began: guesses that
+/// run beside each other are not answered past the lock.
+async fn require_unlocked(cx: &Cx, user: &User, once: Option<Once>) -> Result<()> {
+    let captures = (user.pool.clone(), user.sub.clone(), once, cx.now());
+    cx.store
+        .write(captures, |(pool, sub, once, now), tx| {
+            Box::pin(async move {
+                redeem(tx, once.as_ref()).await?;
+                match limits::locked_until(tx, pool, sub.as_str(), *now).await? {
+                    Some(_) => Err(fault::locked_out().into()),
+                    None => Ok(()),
+                }
+            })
+        })
+        .await
+}
+
+async fn redeem(tx: &mut Tx, once: Option<&Once>) -> Result<()> {
+    match once {
+        Some(once) if !sessions::redeem_once(tx, &once.digest, once.expires).await? => {
+            Err(fault::wrong_credentials().into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Signs the tokens and records the sign-in, in this order: what is recorded is answered, however busy the
+/// threads that sign are.
 async fn sign_in(
     cx: &Cx,
     entrance: &Entrance,
@@ -61,26 +92,22 @@ async fn sign_in(
     let new = issue::new_session(cx, &entrance.pool, &entrance.client, user, now);
     let proven = sessions::Proven { revision: user.revision, now };
     let refresh_token = new.refresh_token.clone();
-    let captures = (new.session.clone(), new.digest, proven, once);
-    let recorded = cx.store.write(captures, |(session, digest, proven, once), tx| {
-        Box::pin(async move {
-            if let Some(once) = once
-                && !sessions::redeem_once(tx, &once.digest, once.expires).await?
-            {
-                return Err(fault::wrong_credentials().into());
-            }
-            record(tx, session, digest, proven).await
+    let mut tokens = issue::tokens(cx, &entrance.pool, &entrance.client, user, &new.session, now).await?;
+    cx.store
+        .write((new.session, new.digest, proven, once), |(session, digest, proven, once), tx| {
+            Box::pin(async move {
+                redeem(tx, once.as_ref()).await?;
+                record(tx, session, digest, proven).await
+            })
         })
-    });
-    let signed = issue::tokens(cx, &entrance.pool, &entrance.client, user, &new.session, now);
-    let ((), mut tokens) = tokio::try_join!(recorded, signed)?;
-    tokens.refresh_token = Some(refresh_token.into());
+        .await?;
+    tokens.refresh_token = Some(refresh_token.expose().as_str().into());
     Ok(tokens)
 }
 
 /// The part of the write that every sign-in shares: it must still be allowed at that moment.
 pub(super) async fn record(
-    tx: &mut lido_store::Tx,
+    tx: &mut Tx,
     session: &lido_domain::records::TokenSession,
     digest: &[u8; 32],
     proven: &sessions::Proven,

@@ -12,7 +12,10 @@ pub mod session;
 mod srp;
 mod subject;
 
+pub(crate) use subject::ghost;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use lido_wire::Sensitive;
@@ -48,10 +51,19 @@ impl Parameters {
 }
 
 /// What a step of a sign-in leads to.
-#[derive(Debug)]
 pub enum Step {
     Challenge { name: ChallengeNameType, parameters: BTreeMap<String, String>, session: Option<String> },
     Tokens(AuthenticationResultType),
+}
+
+impl fmt::Debug for Step {
+    /// Without parameters and session: they carry the state of the sign-in.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Challenge { name, .. } => f.debug_tuple("Challenge").field(name).finish(),
+            Self::Tokens(_) => f.write_str("Tokens"),
+        }
+    }
 }
 
 /// InitiateAuth and AdminInitiateAuth.

@@ -7,35 +7,25 @@ use lido_store::{sessions, users};
 use lido_wire::types::{AttributeType, ChallengeNameType};
 use serde_json::json;
 
-use crate::attributes::{self, Writer};
-use crate::auth::finish::{self, Once};
+use crate::attributes::{self, ADDRESSES, Writer, verified_flag};
+use crate::auth::finish;
 use crate::auth::session::{self, Awaits};
 use crate::auth::{Entrance, Parameters, Step};
 use crate::cx::Cx;
 use crate::fault::{self, Error, Result};
 use crate::ops::users::rename;
 use crate::passwords;
+use crate::pool::{Client, Pool};
 use crate::tokens::issue;
 
 const PREFIX: &str = "userAttributes.";
 
-/// Asks for the new password. `once`: what proved the temporary one, where that may be used once.
-pub(super) async fn challenge(cx: &Cx, entrance: &Entrance, user: &User, once: Option<Once>) -> Result<Step> {
+/// Asks for the new password.
+///
+/// Errors: [`fault::temporary_password_expired`].
+pub(super) fn challenge(cx: &Cx, entrance: &Entrance, user: &User) -> Result<Step> {
     if passwords::is_expired_temporary(&entrance.pool, user, cx.now()) {
         return Err(fault::temporary_password_expired().into());
-    }
-    if let Some(once) = once {
-        let first = cx
-            .store
-            .write(once, |once, tx| {
-                Box::pin(async move {
-                    Ok::<_, Error>(sessions::redeem_once(tx, &once.digest, once.expires).await?)
-                })
-            })
-            .await?;
-        if !first {
-            return Err(fault::wrong_credentials().into());
-        }
     }
     let required: Vec<String> = attributes::missing_required(&entrance.pool, &user.attributes)
         .into_iter()
@@ -51,7 +41,7 @@ pub(super) async fn challenge(cx: &Cx, entrance: &Entrance, user: &User, once: O
     Ok(Step::Challenge {
         name: ChallengeNameType::NewPasswordRequired,
         parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
-        session: Some(session::seal(cx, entrance, &user.sub, Awaits::NewPasswordRequired)),
+        session: Some(session::seal(cx, entrance, user, Awaits::NewPasswordRequired)),
     })
 }
 
@@ -90,27 +80,14 @@ pub(super) async fn answer(
     if !before.enabled {
         return Err(fault::user_disabled().into());
     }
-    // Confirmed or reset in another way since: this session has nothing left to change.
-    if before.status != UserStatus::ForceChangePassword {
+    // Confirmed, signed out, or given another temporary password since: this session proves nothing any more.
+    if before.status != UserStatus::ForceChangePassword || !session.is_of(&before) {
         return Err(fault::invalid_session().into());
     }
     passwords::check_policy(pool, password, fault::password_policy)?;
 
     let mut user = before.clone();
-    let change = attributes::for_update(pool, Writer::Client(&entrance.client), &sent_attributes(responses))?;
-    for name in change.set.keys() {
-        let is_required = pool.required_attributes().any(|required| required == name);
-        if is_required
-            && before.attributes.contains_key(name)
-            && before.attributes.get(name) != change.set.get(name)
-        {
-            return Err(fault::attribute_already_provided(name).into());
-        }
-    }
-    user.attributes.extend(change.set);
-    for name in change.remove {
-        user.attributes.remove(&name);
-    }
+    complete_attributes(pool, &entrance.client, &mut user, &sent_attributes(responses))?;
     let missing = attributes::missing_required(pool, &user.attributes);
     if !missing.is_empty() {
         return Err(fault::required_attributes_missing(&missing).into());
@@ -124,23 +101,52 @@ pub(super) async fn answer(
     let proven = sessions::Proven { revision: before.revision + 1, now };
     let names = (pool.sign_in_names(&before), pool.sign_in_names(&user));
     let refresh_token = new.refresh_token.clone();
-    let captures = (before, user.clone(), names, new.session.clone(), new.digest, proven, once);
-    let recorded = cx.store.write(captures, |(before, user, names, session, digest, proven, once), tx| {
-        Box::pin(async move {
-            if !sessions::redeem_once(tx, &once.digest, once.expires).await? {
-                return Err(fault::session_used().into());
-            }
-            if !users::put(tx, before, user).await? {
-                return Err(Error::Conflict);
-            }
-            rename(tx, &user.pool, &user.sub, &names.0, &names.1).await?;
-            finish::record(tx, session, digest, proven).await
+    let mut tokens = issue::tokens(cx, pool, &entrance.client, &user, &new.session, now).await?;
+    let captures = (before, user, names, new.session, new.digest, proven, once);
+    cx.store
+        .write(captures, |(before, user, names, session, digest, proven, once), tx| {
+            Box::pin(async move {
+                if !sessions::redeem_once(tx, &once.digest, once.expires).await? {
+                    return Err(fault::session_used().into());
+                }
+                if !users::put(tx, before, user).await? {
+                    return Err(Error::Conflict);
+                }
+                rename(tx, &user.pool, &user.sub, &names.0, &names.1).await?;
+                finish::record(tx, session, digest, proven).await
+            })
         })
-    });
-    let signed = issue::tokens(cx, pool, &entrance.client, &user, &new.session, now);
-    let ((), mut tokens) = tokio::try_join!(recorded, signed)?;
-    tokens.refresh_token = Some(refresh_token.into());
+        .await?;
+    tokens.refresh_token = Some(refresh_token.expose().as_str().into());
     Ok(Step::Tokens(tokens))
+}
+
+/// Takes over the attributes that came with the new password. An address that the user has cannot be
+/// changed here, nor can any required attribute; a new address is not verified by it.
+///
+/// Errors: [`fault::unauthorized_attribute_write`], [`fault::attribute_already_provided`], those of
+/// [`attributes::for_update`].
+fn complete_attributes(pool: &Pool, client: &Client, user: &mut User, sent: &[AttributeType]) -> Result<()> {
+    if sent.iter().any(|sent| ADDRESSES.iter().any(|address| verified_flag(address) == sent.name)) {
+        return Err(fault::unauthorized_attribute_write().into());
+    }
+    let change = attributes::for_update(pool, Writer::Client(client), sent)?;
+    for (name, value) in change.set {
+        let is_address = ADDRESSES.contains(&name.as_str());
+        let is_fixed = is_address || pool.required_attributes().any(|required| required == name);
+        match user.attributes.get(&name) {
+            Some(present) if *present == value => continue,
+            Some(_) if is_fixed => return Err(fault::attribute_already_provided(&name).into()),
+            _ => {}
+        }
+        if is_address {
+            user.attributes.insert(verified_flag(&name), "false".to_owned());
+            user.pending.remove(&name);
+        }
+        user.attributes.insert(name, value);
+    }
+    attributes::remove(user, &change.remove);
+    Ok(())
 }
 
 /// The attributes among the responses, `userAttributes.<name>`.

@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lido_crypto::keys::Purpose;
-use lido_domain::{Millis, Sub};
+use lido_domain::{Millis, Sub, User};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Entrance;
@@ -19,6 +19,9 @@ pub struct Session {
     pub sub: Sub,
     pub expires: Millis,
     pub awaits: Awaits,
+    /// When the password that was proven was set, and the last sign-out before it.
+    password_set: Millis,
+    signed_out: Millis,
 }
 
 /// The challenge that a session waits to be answered.
@@ -33,12 +36,14 @@ fn context(entrance: &Entrance) -> [&[u8]; 2] {
 }
 
 /// A new session, at the beginning of its validity.
-pub(super) fn seal(cx: &Cx, entrance: &Entrance, sub: &Sub, awaits: Awaits) -> String {
+pub(super) fn seal(cx: &Cx, entrance: &Entrance, user: &User, awaits: Awaits) -> String {
     let session = Session {
         id: cx.uuid(),
-        sub: sub.clone(),
+        sub: user.sub.clone(),
         expires: cx.now() + entrance.client.session_validity(),
         awaits,
+        password_set: user.password_set,
+        signed_out: user.signed_out,
     };
     let plain = serde_json::to_vec(&session).expect("a session is always JSON");
     URL_SAFE_NO_PAD.encode(cx.keyring.seal(Purpose::Session, &context(entrance), &plain, &*cx.random))
@@ -64,6 +69,10 @@ pub(super) fn open(cx: &Cx, entrance: &Entrance, sealed: Option<&str>, awaits: A
 }
 
 impl Session {
+    /// Whether the user still has the password that began the session, and was not signed out since.
+    pub(super) fn is_of(&self, user: &User) -> bool {
+        self.password_set == user.password_set && self.signed_out == user.signed_out
+    }
     /// What is redeemed when the session is answered.
     pub(super) fn once(&self, cx: &Cx) -> Once {
         Once {

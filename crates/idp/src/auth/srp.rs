@@ -18,12 +18,14 @@ use crate::cx::Cx;
 use crate::fault::{self, Result};
 use crate::triggers::{self, Unbuilt};
 
-/// What SECRET_BLOCK holds.
+/// What SECRET_BLOCK holds. Its length must not tell whether there is a user.
 #[derive(Serialize, Deserialize)]
 struct Block {
-    sub: Option<Sub>,
+    /// What failures are counted for: the user's sub, or as many characters for a name that nobody has.
+    subject: String,
+    /// 1 for a user, 0 for nobody.
+    is_user: u8,
     identity: String,
-    lockout: String,
     expires: Millis,
     a: Vec<u8>,
     b: [u8; 32],
@@ -54,9 +56,9 @@ pub(super) async fn begin(cx: &Cx, entrance: &Entrance, parameters: &Parameters)
     let random = cx.random.clone();
     let start = cx.crypto.run(move || srp::start(&verifier, &*random)).await?;
     let block = Block {
-        sub: subject.user.map(|user| user.sub),
+        subject: subject.lockout,
+        is_user: u8::from(subject.user.is_some()),
         identity: subject.identity.clone(),
-        lockout: subject.lockout,
         expires: cx.now() + entrance.client.session_validity(),
         a: a.to_bytes().to_vec(),
         b: *start.b.expose(),
@@ -97,8 +99,8 @@ pub(super) async fn answer(cx: &Cx, entrance: &Entrance, responses: &Parameters)
         return Err(fault::wrong_credentials().into());
     }
     let pool = &entrance.pool;
-    let subject =
-        Subject::resume(cx, pool, block.sub.as_ref(), block.identity.clone(), block.lockout.clone()).await?;
+    let sub = (block.is_user == 1).then(|| Sub::new(block.subject.as_str()));
+    let subject = Subject::resume(cx, pool, sub.as_ref(), block.identity.clone(), block.subject).await?;
     if name != block.identity && !names(cx, entrance, name, &subject).await? {
         return Err(fault::wrong_credentials().into());
     }

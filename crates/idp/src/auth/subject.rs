@@ -110,13 +110,13 @@ impl Subject {
     }
 }
 
-/// What failures of a name that nobody has are counted for: its keyed hash.
-fn ghost(cx: &Cx, pool: &Pool, name: &str) -> String {
+/// What is counted for a name that nobody has: its keyed hash, as long as a sub.
+pub(crate) fn ghost(cx: &Cx, pool: &Pool, name: &str) -> String {
     let folded = pool.fold(name);
     let digest = cx
         .keyring
         .digest(Purpose::SimulatedUser, &[pool.record.id.as_str().as_bytes(), b"lockout", folded.as_bytes()]);
-    digest[..16].iter().fold("unknown:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    digest[..14].iter().fold("unknown:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The name that a real user of this pool would be shown by: the typed name where user names are typed, a

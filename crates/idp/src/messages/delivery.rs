@@ -121,6 +121,19 @@ impl Prepared {
         Ok(())
     }
 
+    /// After the commit, where the caller must not learn what becomes of the message: nothing is waited for, and
+    /// a failure is the log's alone.
+    pub fn deliver_unheard(self, cx: &Cx) -> CodeDeliveryDetailsType {
+        let details = self.details.clone();
+        let cx = cx.strong();
+        tokio::spawn(async move {
+            if let Err(error) = self.deliver(&cx).await {
+                warn!(error = &error as &dyn std::error::Error, "a message was not delivered");
+            }
+        });
+        details
+    }
+
     /// After the commit: waits for the first attempt, at most as long as configured.
     ///
     /// A refusal voids the code and is [`fault::code_delivery_failed`]. No answer in time, or a provider that
@@ -138,7 +151,8 @@ impl Prepared {
                 let attempt =
                     FirstAttempt { cx: cx.strong(), transport: transport.clone(), prepared: self, reply };
                 let wait = attempt.cx.delivery.answer_within;
-                tokio::spawn(attempt.run());
+                // It goes on when nobody waits any more, but the end of the server waits for it.
+                cx.deliveries.spawn(attempt.run());
                 match tokio::time::timeout(wait, answer).await {
                     Ok(Ok(Outcome::Refused)) => Err(fault::code_delivery_failed(medium).into()),
                     _ => Ok(details),

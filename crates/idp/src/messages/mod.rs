@@ -8,10 +8,11 @@ pub mod template;
 use std::collections::BTreeMap;
 
 use lido_domain::records::Sender;
-use lido_domain::{Medium, Message, User};
+use lido_domain::{Medium, Message, Secret, User};
 use lido_store::codes::Code;
 use lido_wire::types::{CodeDeliveryDetailsType, DefaultEmailOptionType, DeliveryMediumType};
 
+use crate::attributes::ADDRESSES;
 use crate::cx::Cx;
 use crate::fault::{self, Result};
 use crate::pool::{Client, Pool};
@@ -102,7 +103,7 @@ pub struct Letter<'a> {
     pub kind: Kind,
     pub address: Address,
     /// The code or the temporary password.
-    pub secret: &'a str,
+    pub secret: &'a Secret<String>,
     /// The code's record; none for an invitation, whose secret is a password.
     pub code: Option<Code>,
     pub metadata: Option<&'a BTreeMap<String, String>>,
@@ -134,9 +135,7 @@ pub async fn prepare(cx: &Cx, letter: Letter<'_>) -> Result<Prepared> {
     let body = rewritten.body.unwrap_or_else(|| template::body(letter.pool, letter.kind, medium));
     let subject = (medium == Medium::Email)
         .then(|| rewritten.subject.unwrap_or_else(|| template::subject(letter.pool, letter.kind)));
-    // In pools that sign in by address, the name that the user knows is the address.
-    let shown_name =
-        if letter.pool.has_username_attributes() { &letter.address.value } else { &letter.user.username };
+    let shown_name = sign_in_name(letter.pool, letter.user);
     let message = Message {
         id: delivery::new_id(cx),
         created: cx.now(),
@@ -147,8 +146,8 @@ pub async fn prepare(cx: &Cx, letter: Letter<'_>) -> Result<Prepared> {
         destination: letter.address.value.clone(),
         source: letter.kind.source().to_owned(),
         subject,
-        body: template::fill(&body, medium, letter.secret, shown_name),
-        code: Some(letter.secret.to_owned()),
+        body: template::fill(&body, medium, letter.secret.expose(), shown_name),
+        code: Some(letter.secret.expose().clone()),
         sender: sender(letter.pool),
     };
     let channel = match medium {
@@ -156,6 +155,15 @@ pub async fn prepare(cx: &Cx, letter: Letter<'_>) -> Result<Prepared> {
         Medium::Sms => &cx.delivery.sms,
     };
     Ok(Prepared::new(cx, message, letter.user.sub.clone(), letter.code, channel, letter.address.details()))
+}
+
+/// The name that the user signs in with: in pools that sign in by address, the address.
+fn sign_in_name<'u>(pool: &Pool, user: &'u User) -> &'u str {
+    ADDRESSES
+        .into_iter()
+        .filter(|address| pool.is_username_attribute(address))
+        .find_map(|address| user.attributes.get(address))
+        .unwrap_or(&user.username)
 }
 
 fn by_link(pool: &Pool) -> bool {

@@ -6,7 +6,7 @@ use lido_wire::ops::AdminCreateUser;
 use lido_wire::types::{AdminCreateUserResponse, DeliveryMediumType, MessageActionType};
 
 use crate::Operation;
-use crate::attributes::{self, Writer};
+use crate::attributes::{self, ADDRESSES, Writer};
 use crate::caller::Iam;
 use crate::cx::Cx;
 use crate::fault::{self, Error, Fault, Result};
@@ -55,7 +55,7 @@ async fn invitations(
     cx: &Cx,
     pool: &Pool,
     user: &User,
-    password: &str,
+    password: &Secret<String>,
     input: &Input,
 ) -> Result<Vec<Prepared>> {
     if input.message_action == Some(MessageActionType::Suppress) {
@@ -122,7 +122,7 @@ async fn create(cx: &Cx, pool: &Pool, input: &Input) -> Result<User> {
     let names = pool.sign_in_names(&user);
     // Only an alias that is vouched for as verified can be taken from another user.
     let force = input.force_alias_creation == Some(true);
-    let is_forced = |name: &SignInName| force && pool.is_alias(name.kind);
+    let is_forced = |name: &SignInName| force && pool.is_alias(name.kind) && ADDRESSES.contains(&name.kind);
     let (forced, plain): (Vec<SignInName>, Vec<SignInName>) = names.into_iter().partition(is_forced);
     require_free(cx, &user, &plain, taken).await?;
 
@@ -134,7 +134,7 @@ async fn create(cx: &Cx, pool: &Pool, input: &Input) -> Result<User> {
     } else {
         let password = temporary_password(cx, pool, input)?;
         passwords::set(cx, pool, &mut user, password.expose(), UserStatus::ForceChangePassword).await?;
-        invitations(cx, pool, &user, password.expose(), input).await?
+        invitations(cx, pool, &user, &password, input).await?
     };
     cx.store
         .write((user.clone(), plain, forced, messages.clone()), |(user, plain, forced, messages), tx| {
@@ -169,7 +169,7 @@ async fn resend(cx: &Cx, pool: &Pool, input: &Input) -> Result<User> {
     let mut user = before.clone();
     passwords::set(cx, pool, &mut user, password.expose(), UserStatus::ForceChangePassword).await?;
     user.updated = cx.now();
-    let messages = invitations(cx, pool, &user, password.expose(), input).await?;
+    let messages = invitations(cx, pool, &user, &password, input).await?;
     cx.store
         .write((before, user.clone(), messages.clone()), |(before, user, messages), tx| {
             Box::pin(async move {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lido_crypto::keys::Purpose;
 use lido_domain::{AppClient, ClientId};
-use lido_store::{clients, pools};
+use lido_store::{clients, pools, sessions};
 use lido_wire::ops::{
     CreateUserPoolClient, DeleteUserPoolClient, DescribeUserPoolClient, ListUserPoolClients,
     UpdateUserPoolClient,
@@ -26,6 +26,9 @@ use crate::{Operation, paging};
 
 /// App clients of a pool. Source: the service's quotas.
 const MOST_CLIENTS: i64 = 1000;
+
+/// Sign-ins that are removed in one transaction.
+const PURGE_BATCH: i64 = 500;
 
 /// Clients in one answer where the request names no number.
 const PAGE: i32 = 60;
@@ -89,9 +92,9 @@ impl Operation for DeleteUserPoolClient {
 
     async fn run(cx: &Cx, caller: Iam, input: Self::Input) -> Result<Self::Output> {
         let pool = caller.pool(cx, &input.user_pool_id).await?;
-        let id = ClientId::new(input.client_id.as_str());
+        let names = (pool.record.id.clone(), ClientId::new(input.client_id.as_str()));
         cx.store
-            .write((pool.record.id.clone(), id), |(pool, id), tx| {
+            .write(names.clone(), |(pool, id), tx| {
                 Box::pin(async move {
                     if clients::delete(tx, pool, id).await? {
                         Ok(())
@@ -100,7 +103,17 @@ impl Operation for DeleteUserPoolClient {
                     }
                 })
             })
-            .await
+            .await?;
+        // No new ones can begin. In batches, so that nobody waits for a client that many have used.
+        let purge = || {
+            cx.store.write(names.clone(), |(pool, id), tx| {
+                Box::pin(
+                    async move { Ok::<_, Error>(sessions::purge_client(tx, pool, id, PURGE_BATCH).await?) },
+                )
+            })
+        };
+        while !purge().await? {}
+        Ok(())
     }
 }
 

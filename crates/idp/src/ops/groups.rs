@@ -25,6 +25,9 @@ const MOST_GROUPS: i64 = 10_000;
 /// Groups that a user can be in. Source: the service's quotas.
 const MOST_GROUPS_OF_USER: i64 = 100;
 
+/// Memberships that DeleteGroup ends in one write, so that it holds up nobody.
+const REMOVED_AT_ONCE: i64 = 500;
+
 /// Entries of a page when the request does not say, or says 0; also the most. Source: QueryLimitType.
 const PAGE: usize = 60;
 
@@ -83,7 +86,8 @@ impl Operation for UpdateGroup {
     }
 }
 
-/// Ends the memberships, too; the users stay.
+/// Ends the memberships, too; the users stay. A large group is emptied in several writes before it goes: should
+/// that be interrupted, it is there with fewer members, and deleting it again goes on.
 /// Errors: [`fault::group_not_found`].
 /// Source: API reference, DeleteGroup.
 impl Operation for DeleteGroup {
@@ -91,17 +95,8 @@ impl Operation for DeleteGroup {
 
     async fn run(cx: &Cx, caller: Iam, input: Self::Input) -> Result<Self::Output> {
         let pool = caller.pool(cx, &input.user_pool_id).await?;
-        cx.store
-            .write((pool.record.id.clone(), input.group_name), |(pool, name), tx| {
-                Box::pin(async move {
-                    if groups::delete(tx, pool, name).await? {
-                        Ok(())
-                    } else {
-                        Err(fault::group_not_found().into())
-                    }
-                })
-            })
-            .await
+        while !delete_some(cx, &pool.record.id, &input.group_name).await? {}
+        Ok(())
     }
 }
 
@@ -268,6 +263,28 @@ pub(crate) async fn create(cx: &Cx, pool: &Pool, request: CreateGroupRequest) ->
         .await
 }
 
+/// Ends up to [`REMOVED_AT_ONCE`] memberships of the group, and removes it where these were all; true when it is
+/// gone.
+///
+/// Errors: [`fault::group_not_found`].
+async fn delete_some(cx: &Cx, pool: &PoolId, name: &str) -> Result<bool> {
+    cx.store
+        .write((pool.clone(), name.to_owned()), |(pool, name), tx| {
+            Box::pin(async move {
+                let removed = groups::remove_members(tx, pool, name, REMOVED_AT_ONCE).await?;
+                if i64::try_from(removed).unwrap_or(i64::MAX) >= REMOVED_AT_ONCE {
+                    return Ok(false);
+                }
+                if groups::delete(tx, pool, name).await? {
+                    Ok(true)
+                } else {
+                    Err(fault::group_not_found().into())
+                }
+            })
+        })
+        .await
+}
+
 /// Makes the user a member of the group; nothing happens where it is one, or where the user is gone.
 ///
 /// Errors: [`fault::group_not_found`], [`fault::too_many_groups_of_user`]; the caller's write is undone.
@@ -338,17 +355,56 @@ fn page_size(limit: Option<i32>) -> usize {
 mod tests {
     use lido_domain::{Attributes, Millis, User, UserPool, UserStatus};
     use lido_store::{Options, Store, users};
+    use lido_wire::types::{CreateUserPoolRequest, DeleteGroupRequest};
 
     use super::*;
+    use crate::caller::Origin;
+    use crate::ops::user_pools;
+    use crate::seed::tests::context;
 
     #[tokio::test]
-    async fn a_user_is_in_no_more_groups_than_the_quota_and_refused_whole() {
-        let store = Store::open(Options::memory()).await.unwrap();
-        let id = PoolId::new("local_pool");
-        let user = User {
-            pool: id.clone(),
-            sub: Sub::new("ana"),
-            username: "ana".into(),
+    async fn a_group_of_many_goes_with_all_its_members() {
+        let cx = context().await;
+        let request = CreateUserPoolRequest { pool_name: "pool".into(), ..Default::default() };
+        let id = PoolId::new("local_1");
+        let pool = user_pools::create(&cx, Some(id.clone()), "local", request).await.unwrap();
+        let request = CreateGroupRequest { group_name: "all".into(), ..Default::default() };
+        create(&cx, &pool, request).await.unwrap();
+        let joined: Result<()> = cx
+            .store
+            .write(id.clone(), |id, tx| {
+                Box::pin(async move {
+                    for number in 0..=2 * REMOVED_AT_ONCE {
+                        let user = user(id, &number.to_string());
+                        users::insert(tx, &user).await?;
+                        assert!(groups::join(tx, id, "all", &user.sub).await?);
+                    }
+                    Ok(())
+                })
+            })
+            .await;
+        joined.unwrap();
+
+        let delete = || {
+            let input = DeleteGroupRequest { user_pool_id: id.to_string(), group_name: "all".into() };
+            DeleteGroup::run(&cx, Iam { origin: Origin::default() }, input)
+        };
+        delete().await.unwrap();
+        let left = cx
+            .store
+            .read(id.clone(), |id, tx| {
+                Box::pin(async move { groups::count_of_user(tx, id, &Sub::new("0")).await })
+            })
+            .await;
+        assert_eq!(left.unwrap(), 0);
+        assert!(matches!(delete().await, Err(Error::Fault(fault)) if fault == fault::group_not_found()));
+    }
+
+    fn user(pool: &PoolId, sub: &str) -> User {
+        User {
+            pool: pool.clone(),
+            sub: Sub::new(sub),
+            username: sub.into(),
             attributes: Attributes::new(),
             pending: Attributes::new(),
             status: UserStatus::Confirmed,
@@ -360,7 +416,14 @@ mod tests {
             password_history: None,
             signed_out: Millis(0),
             revision: 0,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_is_in_no_more_groups_than_the_quota_and_refused_whole() {
+        let store = Store::open(Options::memory()).await.unwrap();
+        let id = PoolId::new("local_pool");
+        let user = user(&id, "ana");
         store
             .write((id.clone(), user), |(id, user), tx| {
                 Box::pin(async move {

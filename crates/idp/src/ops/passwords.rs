@@ -1,16 +1,17 @@
 //! ChangePassword and AdminSetUserPassword.
 
-use lido_domain::UserStatus;
-use lido_store::limits;
+use lido_domain::{Millis, User, UserStatus};
+use lido_store::{codes as stored_codes, limits, users};
 use lido_wire::ops::{AdminSetUserPassword, ChangePassword};
 
 use crate::Operation;
 use crate::caller::{Iam, SignedIn};
-use crate::codes::{self, Counted};
+use crate::codes::{self, Counted, Purpose};
 use crate::cx::Cx;
 use crate::fault::{self, Error, Result};
-use crate::ops::users::save;
+use crate::ops::users::{alias_as_parameter, rename};
 use crate::passwords;
+use crate::pool::Pool;
 
 /// Errors: [`fault::password_policy`], [`fault::attempt_limit_exceeded`], [`fault::locked_out`],
 /// [`fault::wrong_credentials`], [`fault::password_history`]. A wrong password counts as a failed sign-in.
@@ -56,9 +57,34 @@ impl Operation for ChangePassword {
         let status = user.status;
         passwords::set(cx, &caller.pool, &mut user, &input.proposed_password, status).await?;
         user.updated = cx.now();
-        save(cx, &caller.pool, before, user).await?;
+        store(cx, &caller.pool, before, user, Some(cx.now())).await?;
         Ok(Self::Output::default())
     }
+}
+
+/// Writes a user with a new password; a code that was sent to reset the old one is void.
+///
+/// `proven`: when the user proved the old password, which counts for nothing if others have locked the user
+/// out meanwhile.
+async fn store(cx: &Cx, pool: &Pool, before: User, after: User, proven: Option<Millis>) -> Result<()> {
+    let names = (pool.sign_in_names(&before), pool.sign_in_names(&after));
+    cx.store
+        .write((before, after, names, proven), |(before, after, names, proven), tx| {
+            Box::pin(async move {
+                if let Some(now) = proven
+                    && limits::locked_until(tx, &after.pool, after.sub.as_str(), *now).await?.is_some()
+                {
+                    return Err(fault::locked_out().into());
+                }
+                if !users::put(tx, before, after).await? {
+                    return Err(Error::Conflict);
+                }
+                rename(tx, &after.pool, &after.sub, &names.0, &names.1).await?;
+                stored_codes::clear(tx, &after.pool, &after.sub, Purpose::ForgotPassword.as_str()).await?;
+                Ok(())
+            })
+        })
+        .await
 }
 
 /// A permanent password confirms the user; a temporary one has to be changed at the next sign-in.
@@ -79,7 +105,7 @@ impl Operation for AdminSetUserPassword {
         let mut user = before.clone();
         passwords::set(cx, &pool, &mut user, &input.password, status).await?;
         user.updated = cx.now();
-        save(cx, &pool, before, user).await?;
+        store(cx, &pool, before, user, None).await.map_err(alias_as_parameter)?;
         Ok(Self::Output::default())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lido_domain::{User, UserStatus};
+use lido_domain::{Medium, User, UserStatus};
 use lido_store::{codes as stored_codes, limits, users};
 use lido_wire::ops::{AdminResetUserPassword, ConfirmForgotPassword, ForgotPassword};
 use lido_wire::types::{ForgotPasswordResponse, RecoveryOptionNameType};
@@ -14,26 +14,27 @@ use crate::cx::Cx;
 use crate::fault::{self, Error, Fault, Result};
 use crate::messages::{self, Address, Kind, Letter, Prepared};
 use crate::ops::sign_up::{known, simulated_details};
+use crate::ops::users::{alias_as_parameter, rename};
 use crate::passwords;
 use crate::pool::{Client, Pool, is_verified};
 use crate::triggers::{self, Unbuilt};
 
-/// The verified address that a reset goes to: by the pool's priorities; without any, the phone first.
+/// How passwords are recovered, by priority; without any in the pool, by phone first.
+fn mechanisms(pool: &Pool) -> Vec<RecoveryOptionNameType> {
+    let setting = pool.settings.account_recovery_setting.as_ref();
+    let mut mechanisms = setting.and_then(|setting| setting.recovery_mechanisms.clone()).unwrap_or_default();
+    if mechanisms.is_empty() {
+        return vec![RecoveryOptionNameType::VerifiedPhoneNumber, RecoveryOptionNameType::VerifiedEmail];
+    }
+    mechanisms.sort_by_key(|mechanism| mechanism.priority);
+    mechanisms.into_iter().map(|mechanism| mechanism.name).collect()
+}
+
+/// The verified address that a reset goes to.
 ///
 /// Errors: [`fault::contact_administrator`], [`fault::no_recovery_channel`].
 fn channel(pool: &Pool, user: &User) -> Result<Address, Fault> {
-    let mut mechanisms = pool
-        .settings
-        .account_recovery_setting
-        .as_ref()
-        .and_then(|setting| setting.recovery_mechanisms.clone())
-        .unwrap_or_default();
-    mechanisms.sort_by_key(|mechanism| mechanism.priority);
-    let names: Vec<RecoveryOptionNameType> = if mechanisms.is_empty() {
-        vec![RecoveryOptionNameType::VerifiedPhoneNumber, RecoveryOptionNameType::VerifiedEmail]
-    } else {
-        mechanisms.into_iter().map(|mechanism| mechanism.name).collect()
-    };
+    let names = mechanisms(pool);
     if names.contains(&RecoveryOptionNameType::AdminOnly) {
         return Err(fault::contact_administrator());
     }
@@ -46,6 +47,14 @@ fn channel(pool: &Pool, user: &User) -> Result<Address, Fault> {
         .filter(|name| is_verified(&user.attributes, name))
         .find_map(|name| Address::of(&user.attributes, name))
         .ok_or_else(fault::no_recovery_channel)
+}
+
+/// The medium of the first mechanism: what most users of the pool would be written by.
+fn usual_medium(pool: &Pool) -> Medium {
+    match mechanisms(pool).first() {
+        Some(RecoveryOptionNameType::VerifiedEmail) => Medium::Email,
+        _ => Medium::Sms,
+    }
 }
 
 /// What a user's state allows. Errors: [`fault::user_disabled`], [`fault::password_not_resettable`].
@@ -93,26 +102,31 @@ impl Operation for ForgotPassword {
     async fn run(cx: &Cx, caller: PublicClient, input: Self::Input) -> Result<Self::Output> {
         let pool = &caller.pool;
         let answer = |details| ForgotPasswordResponse { code_delivery_details: Some(details) };
-        let refuse = |fault: Fault| {
-            if caller.client.tells_user_existence() {
-                Err(fault.into())
-            } else {
-                Ok(answer(simulated_details(cx, pool, &input.username)))
+        let tells = caller.client.tells_user_existence();
+        let refuse = async |fault: Fault| {
+            if tells {
+                return Err(fault.into());
             }
+            codes::as_for_a_user(cx, pool, &input.username).await?;
+            Ok(answer(simulated_details(cx, pool, &input.username, usual_medium(pool))))
         };
+        triggers::refuse_unbuilt(pool, &[Unbuilt::UserMigration])?;
         let found = known(cx, &caller, &input.username, input.secret_hash.as_deref()).await?;
+        codes::count_discreetly(cx, &caller, &input.username, found.as_ref(), Counted::ForgotPassword)
+            .await?;
         let Some(user) = found else {
-            triggers::refuse_unbuilt(pool, &[Unbuilt::UserMigration])?;
-            return refuse(fault::username_client_combination_not_found());
+            return refuse(fault::username_client_combination_not_found()).await;
         };
         if let Err(fault) = require_resettable(&user) {
-            return refuse(fault);
+            return refuse(fault).await;
         }
         let address = match channel(pool, &user) {
             Ok(address) => address,
-            Err(fault) => return refuse(fault),
+            Err(fault) => return refuse(fault).await,
         };
-        codes::count(cx, &user.pool, &user.sub, Counted::ForgotPassword).await?;
+        if tells {
+            codes::count(cx, &user.pool, &user.sub, Counted::ForgotPassword).await?;
+        }
         let metadata = input.client_metadata.as_ref();
         let message = prepare(cx, pool, Some(&caller.client), &user, address, metadata).await?;
         cx.store
@@ -120,6 +134,10 @@ impl Operation for ForgotPassword {
                 Box::pin(async move { Ok::<_, Error>(message.post(tx).await?) })
             })
             .await?;
+        if !tells {
+            // Neither a failed delivery nor its time may tell that there is somebody to write to.
+            return Ok(answer(message.deliver_unheard(cx)));
+        }
         Ok(answer(message.deliver(cx).await?))
     }
 }
@@ -128,7 +146,8 @@ impl Operation for ForgotPassword {
 ///
 /// Errors where the client may tell who exists: [`fault::username_client_combination_not_found`],
 /// [`fault::expired_code`], [`fault::attempt_limit_exceeded`]. Where it may not, each of them is
-/// [`fault::code_mismatch`]. [`fault::password_policy`] and [`fault::password_history`] leave the code valid.
+/// [`fault::code_mismatch`], but for the hourly limit, which nobody meets as well. [`fault::password_policy`] and
+/// [`fault::password_history`] leave the code valid. An alias that another user holds is a bad parameter.
 impl Operation for ConfirmForgotPassword {
     type Caller = PublicClient;
 
@@ -139,13 +158,24 @@ impl Operation for ConfirmForgotPassword {
         let vague = move |fault: Fault| if tells { fault } else { fault::code_mismatch() };
         let found = known(cx, &caller, &input.username, input.secret_hash.as_deref()).await?;
         passwords::check_policy(pool, &input.password, fault::password_policy)?;
-        let Some(before) = found else {
-            return Err(vague(fault::username_client_combination_not_found()).into());
+        codes::count_discreetly(cx, &caller, &input.username, found.as_ref(), Counted::ForgotPassword)
+            .await?;
+        let usable = found.ok_or_else(fault::username_client_combination_not_found).and_then(|user| {
+            require_resettable(&user)?;
+            Ok(user)
+        });
+        let before = match usable {
+            Ok(user) => user,
+            Err(fault) => {
+                if !tells {
+                    codes::as_for_a_user(cx, pool, &input.username).await?;
+                }
+                return Err(vague(fault).into());
+            }
         };
-        if let Err(fault) = require_resettable(&before) {
-            return Err(vague(fault).into());
+        if tells {
+            codes::count(cx, &before.pool, &before.sub, Counted::ForgotPassword).await?;
         }
-        codes::count(cx, &before.pool, &before.sub, Counted::ForgotPassword).await?;
         let mut attempt = codes::attempt(
             cx,
             &before.pool,
@@ -183,14 +213,15 @@ impl Operation for ConfirmForgotPassword {
                     if !right || !users::put(tx, before, after).await? {
                         return Err(Error::Conflict);
                     }
-                    crate::ops::users::rename(
+                    rename(
                         tx,
                         &after.pool,
                         &after.sub,
                         &pool.sign_in_names(before),
                         &pool.sign_in_names(after),
                     )
-                    .await?;
+                    .await
+                    .map_err(alias_as_parameter)?;
                     limits::clear_failures(tx, &after.pool, after.sub.as_str()).await?;
                     Ok::<_, Error>(Ok(()))
                 })
@@ -217,12 +248,16 @@ impl Operation for AdminResetUserPassword {
         user.status = UserStatus::ResetRequired;
         user.updated = cx.now();
         let message = prepare(cx, &pool, None, &user, address, input.client_metadata.as_ref()).await?;
+        let names = (pool.sign_in_names(&before), pool.sign_in_names(&user));
         cx.store
-            .write((before, user, message.clone()), |(before, user, message), tx| {
+            .write((before, user, names, message.clone()), |(before, user, names, message), tx| {
                 Box::pin(async move {
                     if !users::put(tx, before, user).await? {
                         return Err(Error::Conflict);
                     }
+                    rename(tx, &user.pool, &user.sub, &names.0, &names.1)
+                        .await
+                        .map_err(alias_as_parameter)?;
                     message.post(tx).await?;
                     Ok::<_, Error>(())
                 })

@@ -2,17 +2,18 @@
 
 use lido_domain::{Attributes, Medium, Millis, Sub, User, UserStatus};
 use lido_store::users::{self, SignInName};
-use lido_store::{Tx, codes as stored_codes};
+use lido_store::{Tx, codes as stored_codes, pools};
 use lido_wire::ops::{AdminConfirmSignUp, ConfirmSignUp, ResendConfirmationCode, SignUp};
 use lido_wire::types::{ResendConfirmationCodeResponse, SignUpResponse};
 
 use crate::Operation;
-use crate::attributes::{self, Writer, is_email, is_phone_number, verified_flag};
+use crate::attributes::{self, ADDRESSES, Writer, is_email, is_phone_number, verified_flag};
 use crate::caller::{Iam, PublicClient};
 use crate::codes::{self, Counted, NewCode, Purpose};
 use crate::cx::Cx;
 use crate::fault::{self, Error, Fault, Result};
 use crate::messages::{self, Address, Kind, Letter, mask};
+use crate::ops::users::alias_as_parameter;
 use crate::passwords;
 use crate::pool::Pool;
 use crate::triggers::{self, Unbuilt};
@@ -93,6 +94,10 @@ pub(crate) async fn insert(
     names: &[SignInName],
     taken: fn(&SignInName) -> Fault,
 ) -> Result<()> {
+    // Deleted while a function ran: run again, the pool is not found.
+    if pools::revision(tx, &user.pool).await?.is_none() {
+        return Err(Error::Conflict);
+    }
     users::insert(tx, user).await?;
     for name in names {
         if !users::claim(tx, &user.pool, &user.sub, name).await? {
@@ -123,7 +128,7 @@ pub(crate) async fn require_free(
         .await
 }
 
-/// Takes an alias from its holder, whose address is no longer verified. Source: ForceAliasCreation.
+/// Takes an address from its holder, to whom it is no longer verified. Source: ForceAliasCreation.
 pub(crate) async fn take_alias(tx: &mut Tx, user: &User, name: &SignInName, now: Millis) -> Result<()> {
     let Some(holder) = users::holder(tx, &user.pool, name).await? else { return Ok(()) };
     if holder == user.sub {
@@ -266,7 +271,7 @@ impl Operation for SignUp {
 
 /// Errors where the client may tell who exists: [`fault::username_client_combination_not_found`],
 /// [`fault::user_cannot_be_confirmed`], [`fault::expired_code`], [`fault::attempt_limit_exceeded`]. Where it may
-/// not, each of them is [`fault::code_mismatch`].
+/// not, each of them is [`fault::code_mismatch`], but for the hourly limit, which nobody meets as well.
 impl Operation for ConfirmSignUp {
     type Caller = PublicClient;
 
@@ -275,19 +280,28 @@ impl Operation for ConfirmSignUp {
         triggers::refuse_unbuilt(pool, &[Unbuilt::PostConfirmation])?;
         let tells = caller.client.tells_user_existence();
         let found = known(cx, &caller, &input.username, input.secret_hash.as_deref()).await?;
-        let Some(before) = found else {
-            return Err(if tells {
-                fault::username_client_combination_not_found()
-            } else {
-                fault::code_mismatch()
-            }
-            .into());
-        };
+        codes::count_discreetly(cx, &caller, &input.username, found.as_ref(), Counted::ConfirmSignUp).await?;
         let vague = move |fault: Fault| if tells { fault } else { fault::code_mismatch() };
-        if before.status != UserStatus::Unconfirmed {
-            return Err(vague(fault::user_cannot_be_confirmed(before.status.as_str())).into());
+        let confirmable = match found {
+            None => Err(fault::username_client_combination_not_found()),
+            Some(user) if !user.enabled => Err(fault::user_disabled()),
+            Some(user) if user.status != UserStatus::Unconfirmed => {
+                Err(fault::user_cannot_be_confirmed(user.status.as_str()))
+            }
+            Some(user) => Ok(user),
+        };
+        let before = match confirmable {
+            Ok(user) => user,
+            Err(fault) => {
+                if !tells {
+                    codes::as_for_a_user(cx, pool, &input.username).await?;
+                }
+                return Err(vague(fault).into());
+            }
+        };
+        if tells {
+            codes::count(cx, &before.pool, &before.sub, Counted::ConfirmSignUp).await?;
         }
-        codes::count(cx, &before.pool, &before.sub, Counted::ConfirmSignUp).await?;
         let attempt = codes::attempt(
             cx,
             &before.pool,
@@ -334,7 +348,7 @@ async fn confirm(
     let new: Vec<SignInName> =
         pool.sign_in_names(after).into_iter().filter(|name| !held.contains(name)).collect();
     if force {
-        for name in &new {
+        for name in new.iter().filter(|name| ADDRESSES.contains(&name.kind)) {
             take_alias(tx, after, name, now).await?;
         }
     }
@@ -362,26 +376,25 @@ pub(crate) async fn known(
     Ok(found)
 }
 
-/// Delivery details for a name that must not be told apart from a user's: made from the name, and always
-/// the same for the same name.
+/// Delivery details for a name that must not be told apart from a user's: by the medium that the pool would
+/// use, made from the name, and always the same for the same name.
 pub(crate) fn simulated_details(
     cx: &Cx,
     pool: &Pool,
     name: &str,
+    medium: Medium,
 ) -> lido_wire::types::CodeDeliveryDetailsType {
-    if is_email(name) {
-        return Address::email(name).details();
-    }
-    if is_phone_number(name) {
-        return Address::phone_number(name).details();
+    match medium {
+        Medium::Email if is_email(name) => return Address::email(name).details(),
+        Medium::Sms if is_phone_number(name) => return Address::phone_number(name).details(),
+        _ => {}
     }
     let seed = cx.keyring.digest(
         lido_crypto::keys::Purpose::SimulatedUser,
         &[pool.record.id.as_str().as_bytes(), b"destination", pool.fold(name).as_bytes()],
     );
     let letter = |at: usize| char::from(b'a' + seed[at] % 26);
-    let by_phone = pool.is_auto_verified("phone_number") && !pool.is_auto_verified("email");
-    if by_phone {
+    if medium == Medium::Sms {
         let digits: String = seed[..4].iter().map(|byte| char::from(b'0' + byte % 10)).collect();
         let mut details = Address::phone_number("+10000000000").details();
         details.destination = Some(mask::destination(Medium::Sms, &format!("+1000000{digits}")));
@@ -403,22 +416,32 @@ impl Operation for ResendConfirmationCode {
         let pool = &caller.pool;
         let tells = caller.client.tells_user_existence();
         let answer = |details| ResendConfirmationCodeResponse { code_delivery_details: Some(details) };
-        let simulated = || Ok(answer(simulated_details(cx, pool, &input.username)));
         let found = known(cx, &caller, &input.username, input.secret_hash.as_deref()).await?;
-        let Some(user) = found else {
-            return if tells {
-                Err(fault::username_client_combination_not_found().into())
-            } else {
-                simulated()
-            };
+        let counted = Counted::ResendConfirmationCode;
+        codes::count_discreetly(cx, &caller, &input.username, found.as_ref(), counted).await?;
+        let sendable = match found {
+            None => Err(fault::username_client_combination_not_found()),
+            Some(user) if !user.enabled => Err(fault::user_disabled()),
+            Some(user) if user.status != UserStatus::Unconfirmed => Err(fault::user_already_confirmed()),
+            Some(user) => match confirmation_address(pool, &user.attributes) {
+                Some(address) => Ok((user, address)),
+                None => Err(fault::no_auto_verification()),
+            },
         };
-        if user.status != UserStatus::Unconfirmed {
-            return if tells { Err(fault::user_already_confirmed().into()) } else { simulated() };
+        let (user, address) = match sendable {
+            Ok(found) => found,
+            Err(fault) if tells => return Err(fault.into()),
+            Err(_) => {
+                codes::as_for_a_user(cx, pool, &input.username).await?;
+                // As for a user who has both addresses: by phone.
+                let by_phone = pool.is_auto_verified("phone_number");
+                let medium = if by_phone { Medium::Sms } else { Medium::Email };
+                return Ok(answer(simulated_details(cx, pool, &input.username, medium)));
+            }
+        };
+        if tells {
+            codes::count(cx, &user.pool, &user.sub, counted).await?;
         }
-        let Some(address) = confirmation_address(pool, &user.attributes) else {
-            return if tells { Err(fault::no_auto_verification().into()) } else { simulated() };
-        };
-        codes::count(cx, &user.pool, &user.sub, Counted::ResendConfirmationCode).await?;
         let code = confirmation_code(cx, &user, &address);
         let letter = Letter {
             pool,
@@ -436,6 +459,10 @@ impl Operation for ResendConfirmationCode {
                 Box::pin(async move { Ok::<_, Error>(message.post(tx).await?) })
             })
             .await?;
+        if !tells {
+            // Neither a failed delivery nor its time may tell that there is somebody to write to.
+            return Ok(answer(message.deliver_unheard(cx)));
+        }
         Ok(answer(message.deliver(cx).await?))
     }
 }
@@ -461,13 +488,7 @@ impl Operation for AdminConfirmSignUp {
             .write((pool, before, after, now), |(pool, before, after, now), tx| {
                 Box::pin(async move {
                     stored_codes::clear(tx, &after.pool, &after.sub, Purpose::SignUp.as_str()).await?;
-                    // The operation does not know AliasExists: a taken alias is a bad parameter.
-                    confirm(tx, pool, before, after, false, *now).await.map_err(|error| match error {
-                        Error::Fault(Fault {
-                            code: "AliasExistsException", message: Some(message), ..
-                        }) => fault::invalid_parameter(message).into(),
-                        other => other,
-                    })
+                    confirm(tx, pool, before, after, false, *now).await.map_err(alias_as_parameter)
                 })
             })
             .await?;

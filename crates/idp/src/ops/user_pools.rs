@@ -3,10 +3,11 @@
 mod schema;
 pub(crate) mod settings;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use lido_domain::records::SigningKey;
-use lido_domain::{PoolId, UserPool};
+use lido_domain::{Millis, PoolId, UserPool};
 use lido_store::{clients, keys, pools};
 use lido_wire::ops::{
     AddCustomAttributes, CreateUserPool, DeleteUserPool, DescribeUserPool, ListUserPools, UpdateUserPool,
@@ -16,6 +17,7 @@ use lido_wire::types::{
     DescribeUserPoolResponse, ExplicitAuthFlowsType, ListUserPoolsResponse, Timestamp,
     UpdateUserPoolResponse, UserPoolClientType, UserPoolDescriptionType, UserPoolTierType, UserPoolType,
 };
+use moka::sync::Cache;
 
 use crate::caller::Iam;
 use crate::cx::Cx;
@@ -24,10 +26,10 @@ use crate::ops::tags;
 use crate::pool::Pool;
 use crate::{Operation, paging, tokens};
 
-/// Users that are removed in one write when their pool is gone.
+/// Users, or groups, that are removed in one write when their pool is gone.
 const PURGE_BATCH: i64 = 500;
 
-/// Batches of users that DeleteUserPool removes before it answers; the rest goes in the background.
+/// Such batches that DeleteUserPool removes before it answers; the rest goes in the background.
 const PURGES_AT_ONCE: usize = 4;
 
 /// Longest id. Source: UserPoolIdType.
@@ -54,14 +56,35 @@ impl Operation for DescribeUserPool {
 
     async fn run(cx: &Cx, caller: Iam, input: Self::Input) -> Result<Self::Output> {
         let pool = caller.pool(cx, &input.user_pool_id).await?;
-        let users = cx
-            .store
-            .read(pool.record.id.clone(), |id, tx| {
-                Box::pin(async move { Ok::<_, Error>(pools::user_count(tx, id).await?) })
-            })
-            .await?;
+        let users = user_count(cx, &pool).await?;
         Ok(DescribeUserPoolResponse { user_pool: Some(describe(cx, &pool, users)) })
     }
+}
+
+/// Users of a pool from which on their count is an estimate, as its name says: see [`LARGE_POOLS`].
+const LARGE: i64 = 10_000;
+
+/// The last counts of large pools, by id and creation. Counting reads an entry of every user, and tools describe
+/// pools often.
+static LARGE_POOLS: LazyLock<Cache<(PoolId, Millis), i64>> =
+    LazyLock::new(|| Cache::builder().max_capacity(1_000).time_to_live(Duration::from_secs(60)).build());
+
+/// How many users the pool has; of a large pool, how many it had at most a minute ago.
+async fn user_count(cx: &Cx, pool: &Pool) -> Result<i64> {
+    let key = (pool.record.id.clone(), pool.record.created);
+    if let Some(users) = LARGE_POOLS.get(&key) {
+        return Ok(users);
+    }
+    let users = cx
+        .store
+        .read(key.0.clone(), |id, tx| {
+            Box::pin(async move { Ok::<_, Error>(pools::user_count(tx, id).await?) })
+        })
+        .await?;
+    if users > LARGE {
+        LARGE_POOLS.insert(key, users);
+    }
+    Ok(users)
 }
 
 /// Replaces the settings: what is left out goes back to its default, tags and name excepted.
@@ -99,7 +122,7 @@ impl Operation for UpdateUserPool {
     }
 }
 
-/// Removes the pool at once; a large one's users follow.
+/// Removes the pool at once; a large one's users and groups follow.
 /// Errors: [`fault::deletion_protected`].
 impl Operation for DeleteUserPool {
     type Caller = Iam;
@@ -248,7 +271,7 @@ enum Inserted {
     Yes,
     /// There is a pool with this id.
     Taken,
-    /// There was one, and its users are still there.
+    /// There was one, and its users or groups are still there.
     Leftover,
 }
 
@@ -285,7 +308,7 @@ pub async fn reset(cx: &Cx, id: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Removes some users of a deleted pool; true when nothing of it is left.
+/// Removes some users or groups of a deleted pool; true when nothing of it is left.
 pub(crate) async fn purge(cx: &Cx, id: &PoolId) -> Result<bool> {
     cx.store
         .write(id.clone(), |id, tx| {
@@ -410,7 +433,60 @@ async fn require_clients_within(
 
 #[cfg(test)]
 mod tests {
+    use lido_domain::{Attributes, Sub, User, UserStatus};
+    use lido_store::users;
+
     use super::*;
+    use crate::seed::tests::context;
+
+    async fn pool_with(cx: &Cx, id: &str, users: i64) -> Arc<Pool> {
+        let request = CreateUserPoolRequest { pool_name: "pool".into(), ..Default::default() };
+        let pool = create(cx, Some(PoolId::new(id)), "local", request).await.unwrap();
+        add_users(cx, &pool, 0..users).await;
+        pool
+    }
+
+    async fn add_users(cx: &Cx, pool: &Pool, subs: std::ops::Range<i64>) {
+        let user = User {
+            pool: pool.record.id.clone(),
+            sub: Sub::new(""),
+            username: String::new(),
+            attributes: Attributes::new(),
+            pending: Attributes::new(),
+            status: UserStatus::Confirmed,
+            enabled: true,
+            created: Millis(0),
+            updated: Millis(0),
+            password: None,
+            password_set: Millis(0),
+            password_history: None,
+            signed_out: Millis(0),
+            revision: 0,
+        };
+        let added: Result<()> = cx
+            .store
+            .write((user, subs), |(user, subs), tx| {
+                Box::pin(async move {
+                    for sub in subs.clone() {
+                        users::insert(tx, &User { sub: Sub::new(sub.to_string()), ..user.clone() }).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await;
+        added.unwrap();
+    }
+
+    #[tokio::test]
+    async fn users_of_large_pools_alone_are_estimated() {
+        let cx = context().await;
+        for (id, users, then) in [("counted_small", 3, 4), ("counted_large", LARGE + 1, LARGE + 1)] {
+            let pool = pool_with(&cx, id, users).await;
+            assert_eq!(user_count(&cx, &pool).await.unwrap(), users);
+            add_users(&cx, &pool, users..users + 1).await;
+            assert_eq!(user_count(&cx, &pool).await.unwrap(), then);
+        }
+    }
 
     #[test]
     fn a_pool_id_has_a_prefix_and_an_alphanumeric_name() {

@@ -18,7 +18,7 @@ use crate::Operation;
 use crate::attributes::{self, Writer};
 use crate::caller::{Iam, SignedIn};
 use crate::cx::Cx;
-use crate::fault::{self, Error, Result};
+use crate::fault::{self, Error, Fault, Result};
 use crate::pool::Pool;
 
 // ---- Storing a changed user ------------------------------------------------------------------
@@ -66,6 +66,16 @@ pub(crate) async fn rename(
         }
     }
     Ok(())
+}
+
+/// For the operations that do not know AliasExistsException: a taken alias is a bad parameter.
+pub(crate) fn alias_as_parameter(error: Error) -> Error {
+    match error {
+        Error::Fault(Fault { code: "AliasExistsException", message: Some(message), .. }) => {
+            fault::invalid_parameter(message).into()
+        }
+        other => other,
+    }
 }
 
 // ---- What a client sees of a user ------------------------------------------------------------

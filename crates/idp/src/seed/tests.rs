@@ -87,7 +87,12 @@ impl TriggerHost for NoFunctions {
     }
 }
 
-async fn context() -> Arc<Cx> {
+pub(crate) async fn context() -> Arc<Cx> {
+    context_with(Channel::Inbox, Duration::ZERO).await
+}
+
+/// A context of its own in memory; mail goes to `email`, and a call waits `answer_within` for that.
+pub(crate) async fn context_with(email: Channel, answer_within: Duration) -> Arc<Cx> {
     let random = Counting::default();
     Cx::new(Parts {
         settings: Settings {
@@ -103,13 +108,7 @@ async fn context() -> Arc<Cx> {
         keyring: MasterKey::generate(&random).keyring(),
         random: Arc::new(random),
         functions: Arc::new(NoFunctions),
-        delivery: Delivery {
-            email: Channel::Inbox,
-            sms: Channel::Inbox,
-            inbox: true,
-            answer_within: Duration::ZERO,
-            retry: Vec::new(),
-        },
+        delivery: Delivery { email, sms: Channel::Inbox, inbox: true, answer_within, retry: Vec::new() },
         key_stock: 0,
     })
 }
@@ -204,6 +203,22 @@ async fn only_users_that_the_seed_makes_are_put_into_groups() {
     assert_eq!(GroupClaims::read(&cx, &ana).await.unwrap(), GroupClaims::default());
 }
 
+/// As sign-up stores it.
+#[tokio::test]
+async fn a_user_name_is_in_lower_case_where_case_does_not_matter() {
+    let cx = context().await;
+    for (id, case_sensitive, stored) in [("local_1", false, "ana"), ("local_2", true, "Ana")] {
+        let seed = serde_json::from_value(json!({"UserPools": [{
+            "Id": id, "PoolName": "app", "UsernameConfiguration": {"CaseSensitive": case_sensitive},
+            "Users": [{"Username": "Ana"}]
+        }]}))
+        .unwrap();
+        apply(&cx, seed).await.unwrap();
+        let pool = cx.pool(id).await.unwrap();
+        assert_eq!(cx.user(&pool, "Ana").await.unwrap().username, stored);
+    }
+}
+
 #[tokio::test]
 async fn the_place_of_a_mistake_is_told() {
     let cx = context().await;
@@ -212,6 +227,7 @@ async fn the_place_of_a_mistake_is_told() {
             json!({"Users": [{"Username": "ana"}, {"Username": "ben", "Groups": ["admins"]}]}),
             ".Users[1]: ResourceNotFoundException: Group not found.",
         ),
+        (json!({"Users": [{"Username": "eve\u{0}"}]}), ".Users[0]: 1 validation error"),
         (json!({"Users": [{"Username": "eve", "Password": "short"}]}), ".Users[0]: InvalidPasswordException"),
         (
             json!({"Clients": [{"ClientId": "1", "ClientName": "c", "Nmae": 1}]}),

@@ -2,7 +2,7 @@
 
 use lido_crypto::keys::Purpose;
 use lido_domain::records::TokenSession;
-use lido_domain::{Attributes, Millis, User};
+use lido_domain::{Attributes, Millis, Secret, User};
 use lido_wire::types::AuthenticationResultType;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ use crate::tokens::keys;
 #[derive(Debug)]
 pub struct NewSession {
     pub session: TokenSession,
-    pub refresh_token: String,
+    pub refresh_token: Secret<String>,
     pub digest: [u8; 32],
 }
 
@@ -31,7 +31,7 @@ pub fn new_session(cx: &Cx, pool: &Pool, client: &Client, user: &User, now: Mill
     let refresh_token = base64_url(&bytes);
     NewSession {
         digest: refresh_digest(cx, &refresh_token),
-        refresh_token,
+        refresh_token: Secret::new(refresh_token),
         session: TokenSession {
             pool: pool.record.id.clone(),
             client: client.record.id.clone(),
@@ -100,7 +100,7 @@ fn common_claims(
     let mut claims = Map::new();
     claims.insert("sub".into(), user.sub.as_str().into());
     claims.insert("iss".into(), pool.issuer(&cx.settings).into());
-    if client.revokes_tokens() {
+    if client.names_sign_ins() {
         claims.insert("origin_jti".into(), session.origin_jti.as_str().into());
     }
     claims.insert("event_id".into(), event_id.into());
@@ -145,7 +145,7 @@ fn id_claims(
     claims.insert("token_use".into(), "id".into());
     claims.insert("cognito:username".into(), user.username.as_str().into());
     claims.insert("exp".into(), (now + client.id_token_validity()).seconds().into());
-    if client.revokes_tokens() {
+    if client.names_sign_ins() {
         claims.insert("jti".into(), cx.uuid().into());
     }
     claims

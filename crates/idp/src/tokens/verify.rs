@@ -1,10 +1,11 @@
-//! Access tokens as proof of a signed-in user. What needs the store (revocation, the user) is checked
-//! by the caller, in one read.
+//! Access tokens as proof of a signed-in user. What needs the store (revocation, the user) is read here, in
+//! the one read that the token costs, and judged by the caller.
 
 use std::sync::Arc;
 
 use lido_crypto::jws;
-use lido_domain::Millis;
+use lido_domain::{Millis, Sub, User};
+use lido_store::{sessions, users};
 use serde_json::Value;
 
 use crate::cx::Cx;
@@ -17,9 +18,11 @@ use crate::tokens::keys;
 pub struct AccessClaims {
     pub pool: Arc<Pool>,
     pub client: Arc<Client>,
-    pub sub: String,
+    /// `None` when the user has been deleted.
+    pub user: Option<User>,
+    /// Whether the sign-in that the token names still stands; `None` for a token that names none.
+    pub stands: Option<bool>,
     pub scopes: Vec<String>,
-    pub origin_jti: Option<String>,
     /// The claim `iat`.
     pub issued: Millis,
 }
@@ -35,7 +38,21 @@ pub async fn access_token(cx: &Cx, text: &str) -> Result<AccessClaims> {
     // The issuer ends with the pool's id in every form but a fixed one, where the client tells the pool.
     let issuer = claim("iss").ok_or_else(invalid)?;
     let client_id = claim("client_id").ok_or_else(invalid)?;
-    let (pool, client) = match cx.client_by_id(client_id).await {
+    let sub = claim("sub").unwrap_or_default();
+    let origin_jti = claim("origin_jti").map(str::to_owned);
+    // By claims that are not believed yet: nothing of it is used before the signature has been verified.
+    let found = cx
+        .client_and(client_id, (Sub::new(sub), origin_jti), |(sub, origin_jti), pool, tx| {
+            Box::pin(async move {
+                let stands = match origin_jti {
+                    Some(origin_jti) => Some(sessions::stands(tx, pool, origin_jti).await?),
+                    None => None,
+                };
+                Ok((stands, users::by_sub(tx, pool, sub).await?))
+            })
+        })
+        .await;
+    let (pool, client, (stands, user)) = match found {
         Ok(found) => found,
         Err(Error::Fault(_)) => return Err(invalid()),
         Err(other) => return Err(other),
@@ -61,10 +78,11 @@ pub async fn access_token(cx: &Cx, text: &str) -> Result<AccessClaims> {
     if expires <= cx.now().seconds() {
         return Err(fault::access_token_expired().into());
     }
+    claim("sub").ok_or_else(invalid)?;
     Ok(AccessClaims {
-        sub: claim("sub").ok_or_else(invalid)?.to_owned(),
+        user,
+        stands,
         scopes: claim("scope").unwrap_or_default().split(' ').map(str::to_owned).collect(),
-        origin_jti: claim("origin_jti").map(str::to_owned),
         issued: Millis::from_seconds(number("iat").ok_or_else(invalid)?),
         pool,
         client,

@@ -1,8 +1,8 @@
 //! SQLite: one writer's thread that commits in groups, and readers on the callers' threads.
 //!
 //! A commit costs an fsync (0.2–0.5 ms), a row in it some 25 µs. So everything that waits when the
-//! writer becomes free shares one transaction, each body inside a savepoint with its own outcome,
-//! and one fsync. There is no timer: groups grow by themselves when work comes faster than the disk.
+//! writer becomes free shares one transaction and one fsync, each body with its own outcome. There
+//! is no timer: groups grow by themselves when work comes faster than the disk.
 //!
 //! Reads run inline, on the thread that polls them: a read by key takes about 10 µs, and handing
 //! it to another thread and back costs as much again. WAL lets them go on beside the writer.
@@ -255,6 +255,16 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 // ---- The writer -------------------------------------------------------------------------------
 
+/// What has become of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
+    Kept,
+    /// Nothing of it is left in the transaction.
+    Undone,
+    /// It failed after it had changed something, and there is no savepoint to go back to.
+    Spoiled,
+}
+
 struct Writer {
     tx: Tx,
     queue: Receiver<Box<dyn Job>>,
@@ -311,12 +321,17 @@ impl Writer {
         }
         let mut keep = false;
         let mut failure = None;
+        let mut savepoints = false;
         let mut next = Some(first);
         while let Some(mut job) = next.take() {
-            let ran = self.run_job(&mut *job);
+            let mut ran = self.run_job(&mut *job, savepoints);
             self.group.push(job);
+            if let Ok(Ran::Spoiled) = ran {
+                savepoints = true;
+                ran = self.run_group_again();
+            }
             match ran {
-                Ok(kept) => keep |= kept,
+                Ok(ran) => keep |= ran == Ran::Kept,
                 Err(broken) => {
                     failure = Some(broken);
                     break;
@@ -341,13 +356,18 @@ impl Writer {
         outcome
     }
 
-    /// Runs one body in a savepoint and undoes what is not to be kept. `Err` if the group's
-    /// transaction cannot go on.
-    fn run_job(&mut self, job: &mut dyn Job) -> Result<bool, Error> {
+    /// Runs one body and undoes what is not to be kept. `Err` if the group's transaction cannot go on.
+    ///
+    /// In a savepoint every page is copied before it is changed, and few bodies that change anything fail
+    /// afterwards. So a group is begun without, and run again with savepoints when one was missing.
+    fn run_job(&mut self, job: &mut dyn Job, savepoint: bool) -> Result<Ran, Error> {
         let connection = sqlite(&mut self.tx);
-        connection.control("SAVEPOINT body")?;
+        if savepoint {
+            connection.control("SAVEPOINT body")?;
+        }
         connection.writable = job.access() == Access::Write;
         connection.failure = None;
+        let changes = connection.raw.total_changes();
         let keep = job.run(&mut self.tx);
         let connection = sqlite(&mut self.tx);
         if connection.raw.is_autocommit() {
@@ -356,11 +376,29 @@ impl Writer {
                 Error::Engine("a body ended the transaction that it shared with others".into())
             }));
         }
-        if !keep {
-            connection.control("ROLLBACK TO body")?;
+        if savepoint {
+            if !keep {
+                connection.control("ROLLBACK TO body")?;
+            }
+            connection.control("RELEASE body")?;
+        } else if !keep && connection.raw.total_changes() != changes {
+            return Ok(Ran::Spoiled);
         }
-        connection.control("RELEASE body")?;
-        Ok(keep)
+        Ok(if keep { Ran::Kept } else { Ran::Undone })
+    }
+
+    /// Begins the transaction anew and runs what is in the group in savepoints.
+    fn run_group_again(&mut self) -> Result<Ran, Error> {
+        let connection = sqlite(&mut self.tx);
+        connection.control("ROLLBACK")?;
+        connection.control("BEGIN IMMEDIATE")?;
+        let mut group = std::mem::take(&mut self.group);
+        let again = group.iter_mut().try_fold(Ran::Undone, |all, job| {
+            let ran = self.run_job(&mut **job, true)?;
+            Ok(if ran == Ran::Kept { ran } else { all })
+        });
+        self.group = group;
+        again
     }
 }
 
@@ -546,11 +584,14 @@ impl Connection {
         let connection =
             Self::new(rusqlite::Connection::open_with_flags(path, flags).map_err(error)?, false)?;
         // Mapped pages are the system's, shared by all readers, and halve the time of a read.
-        connection.batch(
-            "PRAGMA mmap_size = 268435456;
+        let knob = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
+        connection.batch(&format!(
+            "PRAGMA mmap_size = {};
              PRAGMA temp_store = MEMORY;
-             PRAGMA cache_size = -1000",
-        )?;
+             PRAGMA cache_size = -{}",
+            knob("X_MMAP", "268435456"),
+            knob("X_CACHE", "1000")
+        ))?;
         Ok(connection)
     }
 

@@ -357,3 +357,19 @@ fn the_answer_to_a_long_list_stays_short() {
     let text = constraints(&shapes::CREATE_USER_POOL_REQUEST, body);
     assert!(text.chars().count() < MAX_ECHO + 300, "{}", text.len());
 }
+
+#[test]
+fn looking_characters_up_says_what_the_regular_expression_says() {
+    let mut classes = 0;
+    for pattern in shapes::PATTERNS {
+        let compiled = pattern.compile();
+        classes += usize::from(compiled.class.is_some());
+        let ascii = || (0..128_u8).map(char::from);
+        let pairs = ascii().flat_map(|first| ascii().map(move |second| String::from_iter([first, second])));
+        let others = ascii().map(String::from).chain(["".into(), "ä".into(), "aä".into()]);
+        for text in pairs.chain(others) {
+            assert_eq!(pattern.matches(&text), compiled.regex.is_match(&text), "{pattern:?} {text:?}");
+        }
+    }
+    assert!(classes > 15, "{classes}");
+}
