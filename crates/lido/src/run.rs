@@ -130,7 +130,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     let deadline = end.await.unwrap_or_else(|_| Instant::now() + END_WITHIN);
     let tidy = async {
         if timeout_at(deadline - LAST_STEPS, background.stop()).await.is_err() {
-            warn!("messages on their way were not waited for; one that just arrived may be sent again");
+            warn!("the background was not waited for; a message that was just taken may be sent again");
         }
         functions.shutdown().await;
         store.close().await;

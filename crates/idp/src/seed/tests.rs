@@ -222,7 +222,7 @@ async fn a_user_name_is_in_lower_case_where_case_does_not_matter() {
 #[tokio::test]
 async fn the_place_of_a_mistake_is_told() {
     let cx = context().await;
-    for (mistake, text) in [
+    let mistakes = [
         (
             json!({"Users": [{"Username": "ana"}, {"Username": "ben", "Groups": ["admins"]}]}),
             ".Users[1]: ResourceNotFoundException: Group not found.",
@@ -236,10 +236,10 @@ async fn the_place_of_a_mistake_is_told() {
         (json!({"Groups": [{"GroupName": "admins"}, {"Name": "staff"}]}), ".Groups[1]: unknown member Name"),
         (json!({"Groups": [{"GroupName": "admins", "Precedence": -1}]}), ".Groups[0]: 1 validation error"),
         (json!({"SigningKeys": {"id": "no PEM"}}), "UserPools[0].SigningKeys.id: "),
-    ] {
-        let mut pool = mistake;
+    ];
+    for (number, (mut pool, text)) in mistakes.into_iter().enumerate() {
         pool["PoolName"] = json!("p");
-        pool["Id"] = json!(format!("us-east-1_{}", text.len()));
+        pool["Id"] = json!(format!("us-east-1_{number}"));
         let seed = serde_json::from_value(json!({"UserPools": [pool]})).unwrap();
         let error = apply(&cx, seed).await.unwrap_err().to_string();
         assert!(error.starts_with("UserPools[0]") && error.contains(text), "{error}");
