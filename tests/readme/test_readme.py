@@ -3,13 +3,16 @@
 A fenced block (`sh`, `js`, `python`) under the comment `<!-- test: NAME -->` is run against a server with its
 playground; in `sh` 123456 stands for the code in the inbox. Of all `sh` blocks the lines that start a
 development server, by `cargo run --release -- dev` or `lido dev`, are started, as the binary that was built
-for the tests and on a free port.
+for the tests and on a free port; the first of them also as it stands, with its release build.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +67,28 @@ def test_the_readme_says_how_to_start_and_try() -> None:
 def test_a_command_that_starts_the_server_does(tmp_path: Path, arguments: list[str]) -> None:
     server = Lido(tmp_path, *arguments, cwd=ROOT)
     server.stop()
+
+
+def test_the_first_command_of_the_readme_as_it_stands(tmp_path: Path) -> None:
+    """The release build and all: what somebody new types first."""
+    command = next(line for block in BLOCKS for line in block.text.splitlines() if line.startswith("cargo run"))
+    elsewhere = {"LIDO_LISTEN": "127.0.0.1:0", "LIDO_DATA": str(tmp_path / "data")}
+    process = subprocess.Popen(
+        shlex.split(command, comments=True),
+        cwd=ROOT,
+        env=os.environ | elsewhere,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        ready = next((line for line in process.stdout if line.startswith("ready ")), "")
+        assert ready, "the server did not start"
+        with urllib.request.urlopen(f"{ready.split()[1]}/_lido/health/ready", timeout=60) as response:
+            assert response.status == 200
+    finally:
+        process.terminate()
+    assert process.wait(30) == 0
 
 
 @pytest.mark.parametrize("block", MARKED, ids=lambda block: block.name)

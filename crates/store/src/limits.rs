@@ -19,13 +19,17 @@ pub async fn locked_until(tx: &mut Tx, pool: &PoolId, subject: &str, now: Millis
 
 /// Counts a failure, unless the subject is locked out: then it neither counts nor extends the lock.
 /// The n-th failure, n ≥ 5, locks for 2^(n-5) seconds, at most 900. False when it was locked.
+///
+/// A quarter of an hour without failures forgets them; where the lock itself lasts as long, it begins when
+/// the lock ends, else the longest lock would be the last.
 pub async fn count_failure(tx: &mut Tx, pool: &PoolId, subject: &str, now: Millis) -> Result<bool> {
     let fresh_since = Millis(now.0 - LOCKOUT_MEMORY_MS);
     let failures = tx
         .first(
             "INSERT INTO lockouts (pool_id, subject, failures, last_failure_ms, locked_until_ms) \
              VALUES ($1, $2, 1, $3, 0) ON CONFLICT (pool_id, subject) DO UPDATE SET \
-             failures = CASE WHEN lockouts.last_failure_ms < $4 THEN 1 ELSE lockouts.failures + 1 END, \
+             failures = CASE WHEN lockouts.last_failure_ms <= $4 AND (lockouts.failures < 15 \
+             OR lockouts.locked_until_ms <= $4) THEN 1 ELSE lockouts.failures + 1 END, \
              last_failure_ms = excluded.last_failure_ms \
              WHERE lockouts.locked_until_ms <= excluded.last_failure_ms RETURNING failures",
             params![pool, subject, now, fresh_since],
@@ -79,8 +83,8 @@ pub async fn sweep(tx: &mut Tx, now: Millis, batch: i64) -> Result<u64> {
     let lockouts = tx
         .exec(
             "DELETE FROM lockouts WHERE (pool_id, subject) IN (SELECT pool_id, subject FROM lockouts \
-             WHERE last_failure_ms < $1 AND locked_until_ms < $2 ORDER BY last_failure_ms LIMIT $3)",
-            params![Millis(now.0 - LOCKOUT_MEMORY_MS), now, batch],
+             WHERE last_failure_ms < $1 AND locked_until_ms < $1 ORDER BY last_failure_ms LIMIT $2)",
+            params![Millis(now.0 - LOCKOUT_MEMORY_MS), batch],
         )
         .await?;
     let counts = tx

@@ -93,7 +93,8 @@ async fn lido_inbox(app: &App) -> Vec<(String, Value)> {
 
 async fn mailing() -> (MailServer, App) {
     let server = MailServer::start().await;
-    let config = format!("[delivery]\nretry = [\"1s\", \"1s\"]\n{}", server.config());
+    let retry = ["\"1s\""; 20].join(", ");
+    let config = format!("[delivery]\nretry = [{retry}]\n{}", server.config());
     let lido = Lido::setup().config(config).start().await;
     let app = lido.pool().verify_email().app_client().await;
     (server, app)

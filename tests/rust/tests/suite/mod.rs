@@ -9,6 +9,7 @@ mod control;
 mod custom_message;
 mod durability;
 mod enumeration;
+mod groups;
 mod isolation;
 mod list_users;
 mod lockout;
