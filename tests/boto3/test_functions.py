@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -108,3 +112,84 @@ def test_a_function_that_nobody_configured_is_unreachable(lido: Lido) -> None:
         pool.cognito.exceptions.UnexpectedLambdaException, match="CustomMessage invocation failed"
     ):
         ask(pool, pool.sign_in("ana")["AccessToken"])
+
+
+class InvokeApi(ThreadingHTTPServer):
+    """A Lambda service with one function, `answer`: the event in, status, headers and JSON out."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), InvokeRequest)
+        self.answer: Callable[[dict], tuple[int, dict[str, str], dict]] = lambda event: (200, {}, event)
+        self.requests: list[tuple[str, dict[str, str]]] = []
+
+
+class InvokeRequest(BaseHTTPRequestHandler):
+    server: InvokeApi
+
+    def do_POST(self) -> None:
+        event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append((self.path, dict(self.headers)))
+        status, headers, body = self.server.answer(event)
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def invoke_api() -> Iterator[InvokeApi]:
+    server = InvokeApi()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_invoke_api_runs_a_function_that_calls_back(start, invoke_api: InvokeApi) -> None:
+    lido = start(
+        "--config",
+        "lido.toml",
+        config=f"""
+[functions.default]
+invoke_endpoint = "http://127.0.0.1:{invoke_api.server_port}"
+region = "us-east-1"
+access_key_id = "AKIDEXAMPLE"
+secret_access_key = "secret"
+""",
+    )
+    pool = Pool(lido, LambdaConfig={"CustomMessage": ARN})
+    pool.user("ana")
+    access_token = pool.sign_in("ana")["AccessToken"]
+
+    def answer(event: dict) -> tuple[int, dict[str, str], dict]:
+        # The operation that waits for this answer must not be in the way of another one.
+        status = lido.client().admin_get_user(UserPoolId=event["userPoolId"], Username=event["userName"])["UserStatus"]
+        event["response"]["emailMessage"] = f"{status}: {event['request']['codeParameter']}"
+        return 200, {"X-Amz-Executed-Version": "$LATEST"}, event
+
+    invoke_api.answer = answer
+    ask(pool, access_token)
+    message = lido.message("ana@example.com")
+    assert message["body"] == f"CONFIRMED: {message['code']}"
+    path, headers = invoke_api.requests[0]
+    assert urllib.parse.unquote(path) == f"/2015-03-31/functions/{ARN}/invocations"
+    headers = {name.lower(): value for name, value in headers.items()}
+    assert headers["x-amz-invocation-type"] == "RequestResponse"
+    signed = headers["authorization"]
+    assert signed.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/") and "/us-east-1/lambda/aws4_request" in signed
+
+    # A function's own error has status 200 and a header.
+    invoke_api.answer = lambda _: (200, {"X-Amz-Function-Error": "Unhandled"}, {"errorMessage": "no", "errorType": "Error"})
+    with pytest.raises(pool.cognito.exceptions.UserLambdaValidationException) as refused:
+        ask(pool, access_token)
+    assert refused.value.response["Error"]["Message"] == "CustomMessage failed with error no."
+    invoke_api.answer = lambda _: (403, {"x-amzn-ErrorType": "AccessDeniedException"}, {"Message": "no"})
+    with pytest.raises(pool.cognito.exceptions.UnexpectedLambdaException) as refused:
+        ask(pool, access_token)
+    assert refused.value.response["Error"]["Message"] == "CustomMessage invocation failed due to error AccessDeniedException."

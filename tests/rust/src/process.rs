@@ -268,6 +268,17 @@ impl Lido {
         self.process.log()
     }
 
+    /// Waits until the server has written `text` to its log: another thread reads it, in its own time.
+    pub async fn logged(&self, text: &str) {
+        let written = async {
+            while !self.log().contains(text) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let outcome = tokio::time::timeout(Duration::from_secs(10), written).await;
+        assert!(outcome.is_ok(), "the log does not say {text}");
+    }
+
     /// Calls an operation, unsigned.
     pub async fn call(&self, operation: &str, body: Value) -> Answer {
         self.send(operation, body.to_string()).await

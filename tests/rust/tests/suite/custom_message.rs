@@ -308,7 +308,7 @@ async fn a_function_that_is_not_there_or_does_not_answer_is_unexpected() {
         "UnexpectedLambdaException",
         "CustomMessage invocation failed due to error ResourceNotFoundException.",
     );
-    assert!(lido.log().contains(&Functions::arn("unknown")), "the log names the function");
+    lido.logged(&Functions::arn("unknown")).await;
     functions.on("silent", |_| Reply::Silence);
     let app = lido.pool().with(trigger("silent")).app_client().await;
     let (_, tokens) = app.user("ana").email(EMAIL).signed_in().await;
