@@ -121,9 +121,20 @@ impl Prepared {
         Ok(())
     }
 
+    /// Stores and delivers a message that is all there is to write. `heard`: whether the caller may learn what
+    /// becomes of it.
+    pub async fn send(self, cx: &Cx, heard: bool) -> Result<CodeDeliveryDetailsType> {
+        cx.store
+            .write(self.clone(), |message, tx| {
+                Box::pin(async move { Ok::<_, Error>(message.post(tx).await?) })
+            })
+            .await?;
+        if heard { self.deliver(cx).await } else { Ok(self.deliver_unheard(cx)) }
+    }
+
     /// After the commit, where the caller must not learn what becomes of the message: nothing is waited for, and
     /// a failure is the log's alone.
-    pub fn deliver_unheard(self, cx: &Cx) -> CodeDeliveryDetailsType {
+    fn deliver_unheard(self, cx: &Cx) -> CodeDeliveryDetailsType {
         let details = self.details.clone();
         let cx = cx.strong();
         tokio::spawn(async move {

@@ -56,12 +56,7 @@ impl Operation for GetUserAttributeVerificationCode {
             metadata: input.client_metadata.as_ref(),
         };
         let message = messages::prepare(cx, letter).await?;
-        cx.store
-            .write(message.clone(), |message, tx| {
-                Box::pin(async move { Ok::<_, Error>(message.post(tx).await?) })
-            })
-            .await?;
-        let details = message.deliver(cx).await?;
+        let details = message.send(cx, true).await?;
         Ok(GetUserAttributeVerificationCodeResponse { code_delivery_details: Some(details) })
     }
 }

@@ -129,16 +129,8 @@ impl Operation for ForgotPassword {
         }
         let metadata = input.client_metadata.as_ref();
         let message = prepare(cx, pool, Some(&caller.client), &user, address, metadata).await?;
-        cx.store
-            .write(message.clone(), |message, tx| {
-                Box::pin(async move { Ok::<_, Error>(message.post(tx).await?) })
-            })
-            .await?;
-        if !tells {
-            // Neither a failed delivery nor its time may tell that there is somebody to write to.
-            return Ok(answer(message.deliver_unheard(cx)));
-        }
-        Ok(answer(message.deliver(cx).await?))
+        // Neither a failed delivery nor its time may tell that there is somebody to write to.
+        Ok(answer(message.send(cx, tells).await?))
     }
 }
 
