@@ -69,6 +69,8 @@ def test_a_command_that_starts_the_server_does(tmp_path: Path, arguments: list[s
     server.stop()
 
 
+# A release build of everything, on two cores that do nothing else.
+@pytest.mark.timeout(1800)
 def test_the_first_command_of_the_readme_as_it_stands(tmp_path: Path) -> None:
     """The release build and all: what somebody new types first."""
     command = next(line for block in BLOCKS for line in block.text.splitlines() if line.startswith("cargo run"))
