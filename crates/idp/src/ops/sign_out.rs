@@ -2,6 +2,7 @@
 
 use lido_domain::{Millis, PoolId, Sub};
 use lido_store::{Tx, sessions, users};
+use lido_wire::ErrorCode;
 use lido_wire::ops::{AdminUserGlobalSignOut, GlobalSignOut, RevokeToken};
 
 use crate::Operation;
@@ -55,7 +56,9 @@ impl Operation for RevokeToken {
     async fn run(cx: &Cx, _caller: RefreshTokenHolder, input: Self::Input) -> Result<Self::Output> {
         let (pool, client) = match cx.client_by_id(&input.client_id).await {
             Ok(found) => found,
-            Err(Error::Fault(_)) => return Err(fault::unauthorized_client().into()),
+            Err(Error::Fault(fault)) if fault.is(ErrorCode::ResourceNotFound) => {
+                return Err(fault::unauthorized_client().into());
+            }
             Err(other) => return Err(other),
         };
         if !client.holds_secret(input.client_secret.as_deref()) {

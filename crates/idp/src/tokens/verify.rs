@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lido_crypto::jws;
 use lido_domain::{Millis, Sub, User};
 use lido_store::{sessions, users};
+use lido_wire::ErrorCode;
 use serde_json::Value;
 
 use crate::cx::Cx;
@@ -54,7 +55,8 @@ pub async fn access_token(cx: &Cx, text: &str) -> Result<AccessClaims> {
         .await;
     let (pool, client, (stands, user)) = match found {
         Ok(found) => found,
-        Err(Error::Fault(_)) => return Err(invalid()),
+        // No such client. A store that sheds load says so, and nothing of the token.
+        Err(Error::Fault(fault)) if fault.is(ErrorCode::ResourceNotFound) => return Err(invalid()),
         Err(other) => return Err(other),
     };
     if pool.issuer(&cx.settings) != issuer {
