@@ -15,7 +15,7 @@ use lido_idp::{Cx, Settings, background};
 use lido_outbound::Functions;
 use lido_server::sigv4::Verifier;
 use lido_server::{Access, App, DevClock, Listeners};
-use lido_store::{Location, Options, Store};
+use lido_store::{Location, Options, Role, Store};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
@@ -47,10 +47,10 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     };
     let management_address = management.as_ref().map(|(_, address)| *address);
 
-    let store = open(&config.location).await?;
+    let store = open(&config.storage.location).await?;
     let random = Arc::new(SystemRandom);
     let real_clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let keyring = master_key::keyring(&store, config.master_key_file.as_deref(), &*random, config.mode).await;
+    let keyring = master_key::keyring(&store, config.storage.master_key_file.as_deref(), &*random, config.mode).await;
     let keyring = match keyring {
         Ok(keyring) => keyring,
         Err(refusal) => {
@@ -165,18 +165,19 @@ async fn bind(setting: &str, address: SocketAddr) -> Result<(TcpListener, Socket
 }
 
 async fn open(location: &Location) -> Result<Store> {
-    let options = match location {
-        Location::Memory => Options::memory(),
+    let setting = match location {
+        Location::Memory => "data",
         Location::Directory(directory) => {
             let place = || format!("data: {} is not writable", directory.display());
             master_key::create_directory(directory).with_context(place)?;
             let probe = directory.join(format!(".lido-{}", std::process::id()));
             fs::write(&probe, b"").with_context(place)?;
             fs::remove_file(&probe).with_context(place)?;
-            Options::directory(directory)
+            "data"
         }
+        Location::Postgres(_) => "database",
     };
-    Store::open(options).await.context("data")
+    Store::open(Options::at(location.clone(), Role::Server)).await.context(setting)
 }
 
 fn channel(transport: Transport) -> Channel {

@@ -20,6 +20,11 @@ pub enum Error {
         "the database has schema version {found}, this release knows versions up to {known}: run the newer release"
     )]
     SchemaTooNew { found: i64, known: i64 },
+    /// There is no database yet, or an older release's, and the process may not change that.
+    #[error(
+        "the database has schema version {found}, this release works with version {known}: start its server once"
+    )]
+    SchemaTooOld { found: i64, known: i64 },
     /// The applied migrations are not the ones of this release, or one failed.
     #[error("{0}")]
     Migration(String),
@@ -32,6 +37,12 @@ pub enum Error {
     /// The database cannot be written: permissions, or a read-only file system.
     #[error("the database is read-only")]
     ReadOnly,
+    /// The database's address is none, or names certificates that cannot be read. Without the password.
+    #[error("{0}")]
+    Address(String),
+    /// The database cannot be reached, or takes no work for now. A write that was under way may be stored or not.
+    #[error("{0}")]
+    Unavailable(String),
     /// Anything else, with the engine's text: a broken statement, a damaged file, a failing disk.
     #[error("{0}")]
     Engine(String),

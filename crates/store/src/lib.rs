@@ -21,7 +21,7 @@ pub mod search;
 pub mod sessions;
 pub mod users;
 
-pub use engine::{Location, Options, Row, Store, Tx, Value};
+pub use engine::{Address, Location, Options, Role, Row, Store, Tx, Value};
 pub use error::Error;
 
 /// What every function over [`Tx`] returns.

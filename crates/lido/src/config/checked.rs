@@ -37,6 +37,33 @@ pub(crate) enum Transport {
     Smtp(Arc<Smtp>),
 }
 
+/// Where the data lies and the key to it: what commands beside the server need.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    pub(crate) location: Location,
+    /// Absent: the data is not kept, and neither is its key.
+    pub(crate) master_key_file: Option<PathBuf>,
+}
+
+impl Storage {
+    pub(crate) fn check(layer: &Layer, mode: Mode) -> Result<Self> {
+        let data = location(layer.data.as_deref().unwrap_or_default(), mode)?;
+        let master_key_file = match (&layer.master_key_file, &data) {
+            (Some(file), _) => Some(PathBuf::from(file)),
+            (None, Location::Directory(directory)) => Some(directory.join("master.key")),
+            (None, _) if layer.database.is_some() => {
+                bail!("master_key_file: data in a database needs a key that is kept: name its file")
+            }
+            (None, _) => None,
+        };
+        let location = match &layer.database {
+            Some(url) => Location::postgres(&url.0).context("database")?,
+            None => data,
+        };
+        Ok(Self { location, master_key_file })
+    }
+}
+
 /// Settings that a server can be started with.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -47,9 +74,7 @@ pub(crate) struct Config {
     /// Absent: `http://localhost:<port>`, where the port may not be known yet. Without a slash at the end.
     pub(crate) public_url: Option<String>,
     pub(crate) issuer: Issuer,
-    pub(crate) location: Location,
-    /// Absent: the data is not kept, and neither is its key.
-    pub(crate) master_key_file: Option<PathBuf>,
+    pub(crate) storage: Storage,
     pub(crate) region: String,
     pub(crate) account: String,
     pub(crate) seed: Option<PathBuf>,
@@ -80,13 +105,7 @@ impl Config {
             .transpose()?
             .filter(|management| *management != listen || management.port() == 0);
 
-        let location = location(layer.data.as_deref().unwrap_or_default(), mode)?;
-        let master_key_file = match (layer.master_key_file, &location) {
-            (Some(file), _) => Some(PathBuf::from(file)),
-            (None, Location::Directory(directory)) => Some(directory.join("master.key")),
-            (None, Location::Memory) => None,
-        };
-        ensure!(layer.database.is_none(), "database: only the embedded store is built yet: leave it out");
+        let storage = Storage::check(&layer, mode)?;
 
         let playground = layer.playground.unwrap_or_default();
         ensure!(!playground || mode == Mode::Dev, "playground: this setting is for lido dev alone");
@@ -125,8 +144,7 @@ impl Config {
             management,
             public_url: layer.public_url.map(|text| public_url(&text, mode)).transpose()?,
             issuer: issuer(layer.issuer.as_deref().unwrap_or_default())?,
-            location,
-            master_key_file,
+            storage,
             region,
             account,
             seed: layer.seed.map(PathBuf::from),
@@ -462,7 +480,7 @@ mod tests {
         assert_eq!(config.listen, "127.0.0.1:5436".parse().unwrap());
         assert_eq!((config.management, config.limits), (None, false));
         assert!(matches!((&config.email, &config.sms), (Transport::Inbox, Transport::Inbox)));
-        assert_eq!(config.master_key_file.unwrap(), PathBuf::from("./lido-data/master.key"));
+        assert_eq!(config.storage.master_key_file.unwrap(), PathBuf::from("./lido-data/master.key"));
         assert!(config.access_keys.is_none());
     }
 

@@ -4,6 +4,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::Row;
 use crate::Error;
 
 /// One step of the schema. A published one is never edited.
@@ -55,6 +56,11 @@ pub(super) struct Applied {
     pub(super) checksum: String,
 }
 
+/// Maps a row of [`APPLIED`].
+pub(super) fn applied(row: &Row<'_>) -> Result<Applied, Error> {
+    Ok(Applied { version: row.int(0)?, name: row.text(1)?, checksum: row.text(2)? })
+}
+
 /// The table that remembers what was applied. Made before the first migration, never changed.
 pub(super) const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version BIGINT NOT NULL PRIMARY KEY,
@@ -63,7 +69,8 @@ pub(super) const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_ms BIGINT NOT NULL
 )";
 
-pub(super) const APPLIED: &str = "SELECT version, name, checksum FROM schema_migrations ORDER BY version";
+pub(super) const APPLIED: &str =
+    "SELECT version, name, checksum FROM schema_migrations WHERE version > 0 ORDER BY version";
 
 pub(super) const RECORD: &str =
     "INSERT INTO schema_migrations (version, name, checksum, applied_ms) VALUES ($1, $2, $3, $4)";
@@ -97,6 +104,17 @@ pub(super) fn next<'a>(applied: &[Applied], known: &'a [Migration]) -> Result<Op
         }
     }
     Ok(rest.next())
+}
+
+/// Refuses a schema that is not exactly the known one.
+pub(super) fn require(applied: &[Applied], known: &[Migration]) -> Result<(), Error> {
+    match next(applied, known)? {
+        None => Ok(()),
+        Some(_) => Err(Error::SchemaTooOld {
+            found: applied.last().map_or(0, |last| last.version),
+            known: known.last().map_or(0, |migration| migration.version),
+        }),
+    }
 }
 
 /// Milliseconds since the epoch, for the record of when the schema changed.

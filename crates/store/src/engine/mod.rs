@@ -7,6 +7,7 @@
 //! everybody's commit.
 
 mod migrate;
+mod postgres;
 mod sqlite;
 
 use std::fmt;
@@ -18,15 +19,27 @@ use lido_domain::{ClientId, Millis, PoolId, Sub};
 
 use crate::Error;
 pub use migrate::Migration;
+pub use postgres::Address;
 
-/// Where the data lies, and how much may wait for it.
+/// Where the data lies, who asks, and how much may wait for it.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub path: Location,
+    pub role: Role,
     /// Writes that may wait; one more is answered [`Error::Busy`].
     pub queue: usize,
     /// Idle reader connections that are kept open. More are opened when more callers read at once.
     pub readers: usize,
+}
+
+/// What a process is to the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It brings the schema up to date, and has an embedded database to itself.
+    Server,
+    /// A command that works beside servers. It changes no schema: [`Error::SchemaTooOld`] tells that one has to be
+    /// started first.
+    Tool,
 }
 
 /// Where the data lies.
@@ -36,15 +49,30 @@ pub enum Location {
     Memory,
     /// The file `lido.db` in this directory, which is created if it is missing.
     Directory(PathBuf),
+    /// PostgreSQL, or an engine that speaks its protocol.
+    Postgres(Box<Address>),
+}
+
+impl Location {
+    /// `postgres://user:password@host:port/database?sslmode=…`; see [`Address`].
+    ///
+    /// Errors: [`Error::Address`], which does not repeat the password.
+    pub fn postgres(url: &str) -> Result<Self, Error> {
+        Ok(Self::Postgres(Box::new(Address::parse(url)?)))
+    }
 }
 
 impl Options {
     pub fn memory() -> Self {
-        Self { path: Location::Memory, queue: 4096, readers: 8 }
+        Self { path: Location::Memory, role: Role::Server, queue: 4096, readers: 8 }
     }
 
     pub fn directory(path: impl Into<PathBuf>) -> Self {
         Self { path: Location::Directory(path.into()), ..Self::memory() }
+    }
+
+    pub fn at(path: Location, role: Role) -> Self {
+        Self { path, role, ..Self::memory() }
     }
 }
 
@@ -57,13 +85,15 @@ pub struct Store {
 #[derive(Clone, Debug)]
 enum Engine {
     Sqlite(Arc<sqlite::Database>),
+    Postgres(Arc<postgres::Database>),
 }
 
 impl Store {
-    /// Opens the database, creates or migrates its schema, and starts the writer. Blocks the
+    /// Opens the database and, for a server, creates or migrates its schema. An embedded one blocks the
     /// calling thread for the few milliseconds (or the length of a migration) that this takes.
     ///
-    /// Errors: [`Error::InUse`], [`Error::SchemaTooNew`], [`Error::Migration`], or the engine's.
+    /// Errors: [`Error::InUse`], [`Error::SchemaTooNew`], [`Error::SchemaTooOld`], [`Error::Migration`],
+    /// [`Error::Unavailable`], or the engine's.
     pub async fn open(options: Options) -> Result<Self, Error> {
         Self::open_with_migrations(options, migrate::MIGRATIONS).await
     }
@@ -71,11 +101,18 @@ impl Store {
     /// [`Store::open`] with another schema, for tests of the engine.
     #[doc(hidden)]
     pub async fn open_with_migrations(options: Options, migrations: &[Migration]) -> Result<Self, Error> {
-        let database = sqlite::Database::open(&options, migrations)?;
-        Ok(Self { engine: Engine::Sqlite(Arc::new(database)) })
+        let engine = match &options.path {
+            Location::Memory | Location::Directory(_) => {
+                Engine::Sqlite(Arc::new(sqlite::Database::open(&options, migrations)?))
+            }
+            Location::Postgres(address) => {
+                Engine::Postgres(Arc::new(postgres::Database::open(address, &options, migrations).await?))
+            }
+        };
+        Ok(Self { engine })
     }
 
-    /// Runs `body` in the writer's transaction. An `Err` of the body undoes what the body did, and
+    /// Runs `body` in a transaction, serializable with all others. An `Err` of the body undoes what the body did, and
     /// nothing else. The reply, either way, comes after the commit is on disk.
     ///
     /// `captures` is what the body uses; the body is `Fn` because an engine may run it again. Once
@@ -92,11 +129,13 @@ impl Store {
     {
         match &self.engine {
             Engine::Sqlite(database) => database.write(captures, body).await,
+            Engine::Postgres(database) => database.write(captures, body).await,
         }
     }
 
-    /// Runs `body` on a consistent snapshot, which holds every write that was acknowledged before
-    /// this began. A statement that would change something is refused.
+    /// Runs `body`, which sees every write that was acknowledged before this began, by whatever node. A statement
+    /// that would change something is refused. Two statements may see a change between them (on PostgreSQL): where
+    /// that matters, take a [`snapshot`](Store::snapshot).
     pub async fn read<C, T, E, F>(&self, captures: C, body: F) -> Result<T, E>
     where
         C: Send + Sync + 'static,
@@ -106,13 +145,29 @@ impl Store {
     {
         match &self.engine {
             Engine::Sqlite(database) => database.read(captures, body).await,
+            Engine::Postgres(database) => database.read(captures, body).await,
         }
     }
 
-    /// Whether the writer lives and can take the write lock. Changes nothing.
+    /// [`Store::read`] on one consistent snapshot.
+    pub async fn snapshot<C, T, E, F>(&self, captures: C, body: F) -> Result<T, E>
+    where
+        C: Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: for<'a> Fn(&'a C, &'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + Sync + 'static,
+    {
+        match &self.engine {
+            Engine::Sqlite(database) => database.read(captures, body).await,
+            Engine::Postgres(database) => database.snapshot(captures, body).await,
+        }
+    }
+
+    /// Whether the database takes writes. Changes nothing that means anything.
     pub async fn ping(&self) -> Result<(), Error> {
         match &self.engine {
             Engine::Sqlite(database) => database.ping().await,
+            Engine::Postgres(database) => database.ping().await,
         }
     }
 
@@ -123,6 +178,7 @@ impl Store {
     pub async fn close(&self) {
         match &self.engine {
             Engine::Sqlite(database) => database.close().await,
+            Engine::Postgres(database) => database.close().await,
         }
     }
 }
@@ -136,6 +192,7 @@ pub struct Tx {
 #[derive(Debug)]
 enum Connection {
     Sqlite(sqlite::Connection),
+    Postgres(postgres::Connection),
 }
 
 impl Tx {
@@ -145,6 +202,7 @@ impl Tx {
     pub async fn exec(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64, Error> {
         match &mut self.inner {
             Connection::Sqlite(connection) => connection.exec(sql, params),
+            Connection::Postgres(connection) => connection.exec(sql, params).await,
         }
     }
 
@@ -157,6 +215,7 @@ impl Tx {
     ) -> Result<Vec<T>, Error> {
         match &mut self.inner {
             Connection::Sqlite(connection) => connection.query(sql, params, usize::MAX, row),
+            Connection::Postgres(connection) => connection.query(sql, params, usize::MAX, row).await,
         }
     }
 
@@ -169,6 +228,7 @@ impl Tx {
     ) -> Result<Option<T>, Error> {
         match &mut self.inner {
             Connection::Sqlite(connection) => Ok(connection.query(sql, params, 1, row)?.pop()),
+            Connection::Postgres(connection) => Ok(connection.query(sql, params, 1, row).await?.pop()),
         }
     }
 }
@@ -180,31 +240,41 @@ pub struct Row<'a> {
 
 enum Columns<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a tokio_postgres::Row),
 }
 
 impl Row<'_> {
     pub fn text(&self, column: usize) -> Result<String, Error> {
-        self.get(column)
+        self.opt_text(column)?.ok_or_else(|| is_null(column))
     }
 
     pub fn opt_text(&self, column: usize) -> Result<Option<String>, Error> {
-        self.get(column)
+        match &self.inner {
+            Columns::Sqlite(row) => row.get(column).map_err(sqlite::error),
+            Columns::Postgres(row) => postgres::text(row, column),
+        }
     }
 
     pub fn int(&self, column: usize) -> Result<i64, Error> {
-        self.get(column)
+        self.opt_int(column)?.ok_or_else(|| is_null(column))
     }
 
     pub fn opt_int(&self, column: usize) -> Result<Option<i64>, Error> {
-        self.get(column)
+        match &self.inner {
+            Columns::Sqlite(row) => row.get(column).map_err(sqlite::error),
+            Columns::Postgres(row) => postgres::int(row, column),
+        }
     }
 
     pub fn bytes(&self, column: usize) -> Result<Vec<u8>, Error> {
-        self.get(column)
+        self.opt_bytes(column)?.ok_or_else(|| is_null(column))
     }
 
     pub fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>, Error> {
-        self.get(column)
+        match &self.inner {
+            Columns::Sqlite(row) => row.get(column).map_err(sqlite::error),
+            Columns::Postgres(row) => postgres::bytes(row, column),
+        }
     }
 
     /// Flags are stored as 0 and 1.
@@ -219,12 +289,10 @@ impl Row<'_> {
     pub fn opt_millis(&self, column: usize) -> Result<Option<Millis>, Error> {
         Ok(self.opt_int(column)?.map(Millis))
     }
+}
 
-    fn get<T: rusqlite::types::FromSql>(&self, column: usize) -> Result<T, Error> {
-        match &self.inner {
-            Columns::Sqlite(row) => row.get(column).map_err(sqlite::error),
-        }
-    }
+fn is_null(column: usize) -> Error {
+    Error::corrupt(format_args!("column {column} is NULL"))
 }
 
 impl fmt::Debug for Row<'_> {

@@ -28,7 +28,7 @@ use rusqlite::{CachedStatement, ErrorCode, OpenFlags, ToSql, ffi};
 use tokio::sync::{oneshot, watch};
 
 use super::migrate::{self, Applied, Dialect, Migration};
-use super::{Location, Options, Row, Tx, Value};
+use super::{Location, Options, Role, Row, Tx, Value};
 use crate::Error;
 
 /// A group is closed by the first of: nobody waits, this many bodies, this long since it began.
@@ -82,16 +82,27 @@ impl Database {
                 (connection.into_tx(), None, Reads::Queued)
             }
             Location::Directory(directory) => {
-                let lock = lock(directory)?;
                 let path = directory.join("lido.db");
-                // Before SQLite opens it: closing a file gives up every lock the process has on it.
-                drop(private_file(&path)?);
+                let lock = match options.role {
+                    Role::Server => {
+                        let lock = lock(directory)?;
+                        // Before SQLite opens it: closing a file gives up every lock the process has on it.
+                        drop(private_file(&path)?);
+                        Some(lock)
+                    }
+                    // A server may have the directory; SQLite's own locks keep the two apart.
+                    Role::Tool => None,
+                };
                 let mut connection = Connection::writer(&path)?;
-                migrate(&mut connection, migrations)?;
+                match options.role {
+                    Role::Server => migrate(&mut connection, migrations)?,
+                    Role::Tool => require_schema(&mut connection, migrations)?,
+                }
                 let log = Log::start(&mut connection, &path)?;
                 let readers = Readers::new(path, options.readers);
                 (connection.into_tx(), Some(OwnFile { log, _lock: lock }), Reads::Inline(readers))
             }
+            Location::Postgres(_) => unreachable!("the engine is chosen by the location"),
         };
 
         let (sender, queue) = bounded(options.queue.max(1));
@@ -278,7 +289,8 @@ struct Writer {
 /// What belongs to a file and is let go of after the connection.
 struct OwnFile {
     log: Log,
-    _lock: File,
+    /// `None` beside a server.
+    _lock: Option<File>,
 }
 
 impl Writer {
@@ -548,6 +560,7 @@ pub(super) struct Connection {
 fn sqlite(tx: &mut Tx) -> &mut Connection {
     match &mut tx.inner {
         super::Connection::Sqlite(connection) => connection,
+        super::Connection::Postgres(_) => unreachable!("the engine made the transaction itself"),
     }
 }
 
@@ -752,6 +765,22 @@ fn of_path(path: &Path, failure: &io::Error) -> Error {
     }
 }
 
+/// Refuses a database that is not of this release's schema.
+fn require_schema(connection: &mut Connection, migrations: &[Migration]) -> Result<(), Error> {
+    let exists = connection.query(
+        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_migrations'",
+        &[],
+        1,
+        |_| Ok(()),
+    )?;
+    let applied = if exists.is_empty() { Vec::new() } else { applied(connection)? };
+    migrate::require(&applied, migrations)
+}
+
+fn applied(connection: &mut Connection) -> Result<Vec<Applied>, Error> {
+    connection.query(migrate::APPLIED, &[], usize::MAX, migrate::applied)
+}
+
 /// Applies what is missing, each migration in a transaction of its own that has seen what was
 /// there before.
 fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<(), Error> {
@@ -773,9 +802,7 @@ fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<(), 
 /// Whether there was a migration to apply.
 fn migrate_once(connection: &mut Connection, migrations: &[Migration]) -> Result<bool, Error> {
     connection.batch(migrate::CREATE)?;
-    let applied = connection.query(migrate::APPLIED, &[], usize::MAX, |row| {
-        Ok(Applied { version: row.int(0)?, name: row.text(1)?, checksum: row.text(2)? })
-    })?;
+    let applied = applied(connection)?;
     let Some(migration) = migrate::next(&applied, migrations)? else { return Ok(false) };
     let Migration { version, name, .. } = *migration;
     connection
