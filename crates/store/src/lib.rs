@@ -7,6 +7,7 @@
 //! Start with [`users`] for the way a record file reads, and [`engine`] for `Store::read` and
 //! `Store::write`.
 
+pub mod bounded;
 pub mod clients;
 pub mod codes;
 pub mod engine;

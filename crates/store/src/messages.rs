@@ -2,7 +2,7 @@
 
 use lido_domain::{Medium, Millis, PoolId};
 
-use crate::{Error, Result, Row, Tx, params};
+use crate::{Error, Result, Row, Tx, bounded, params};
 
 /// A message that waits for its transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +107,7 @@ pub struct Received {
     pub created: Millis,
     pub pool: PoolId,
     pub username: String,
+    /// To search by: at most [`bounded::LONGEST`] bytes come back.
     pub destination: String,
     pub medium: Medium,
     pub sealed: Vec<u8>,
@@ -133,7 +134,7 @@ pub async fn receive(tx: &mut Tx, message: &Received) -> Result<()> {
             message.created,
             &message.pool,
             &message.username,
-            &message.destination,
+            bounded::prefix(&message.destination),
             message.medium.as_str(),
             &message.sealed
         ],
@@ -148,7 +149,7 @@ pub async fn inbox(tx: &mut Tx, query: &InboxQuery) -> Result<Vec<Received>> {
         "SELECT id, created_ms, pool_id, username, destination, medium, sealed FROM inbox \
          WHERE ($1 = '' OR pool_id = $1) AND ($2 = '' OR username = $2) AND ($3 = '' OR destination = $3) \
          AND ($4 = '' OR medium = $4) AND id > $5 ORDER BY id DESC LIMIT $6",
-        params![&query.pool, &query.username, &query.destination, &query.medium, &query.after, query.limit],
+        params![&query.pool, &query.username, bounded::prefix(&query.destination), &query.medium, &query.after, query.limit],
         |row| {
             Ok(Received {
                 id: row.text(0)?,

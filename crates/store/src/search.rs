@@ -1,11 +1,12 @@
 //! What ListUsers finds: rows in lower case, kept in step with the users they describe.
 //!
-//! A page is a range of an index, whatever the size of the pool.
+//! A page is a range of an index, whatever the size of the pool. Rows hold the beginning of a long value
+//! ([`bounded::prefix`]), so whoever searches for a longer one has to look at the users that are found.
 
 use lido_domain::{Attributes, PoolId, Sub, User};
 
 use crate::users::{columns, user};
-use crate::{Result, Tx, params};
+use crate::{Result, Tx, bounded, params};
 
 /// Attributes that have search rows. `username`, `sub`, `status` and `cognito:user_status` are columns.
 pub const ATTRIBUTES: [&str; 6] =
@@ -26,15 +27,28 @@ pub struct Range {
 }
 
 impl Range {
-    /// Exactly this value: no text lies between `value` and `value` followed by U+0000.
+    /// Exactly this value, or the values that begin as it does where it is too long for an index.
     pub fn exactly(value: &str) -> Self {
+        let value = bounded::prefix(value);
         Self { low: value.to_owned(), high: format!("{value}\u{1}") }
     }
 
-    /// Every value that begins with `prefix`.
+    /// Every value that begins with `prefix`, or with its beginning where it is too long for an index.
     pub fn prefix(prefix: &str) -> Self {
+        let prefix = bounded::prefix(prefix);
         Self { low: prefix.to_owned(), high: format!("{prefix}\u{10FFFF}") }
     }
+}
+
+fn indexed(value: &str) -> String {
+    let mut value = value.to_lowercase();
+    value.truncate(bounded::prefix(&value).len());
+    value
+}
+
+/// The attributes and values that are searched of a user.
+pub(crate) fn rows(attributes: &Attributes) -> impl Iterator<Item = (&'static str, String)> {
+    ATTRIBUTES.into_iter().filter_map(|name| Some((name, indexed(attributes.get(name)?))))
 }
 
 pub(crate) async fn put(
@@ -45,8 +59,8 @@ pub(crate) async fn put(
     now: &Attributes,
 ) -> Result<()> {
     for attribute in ATTRIBUTES {
-        let old = before.get(attribute).map(|value| value.to_lowercase());
-        let new = now.get(attribute).map(|value| value.to_lowercase());
+        let old = before.get(attribute).map(|value| indexed(value));
+        let new = now.get(attribute).map(|value| indexed(value));
         if old == new {
             continue;
         }

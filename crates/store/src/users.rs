@@ -2,7 +2,7 @@
 
 use lido_domain::{Attributes, Millis, PoolId, Sub, User, UserStatus};
 
-use crate::{Error, Result, Row, Tx, params, search};
+use crate::{Error, Result, Row, Tx, bounded, params, search};
 
 macro_rules! columns {
     ($of:literal) => {
@@ -83,7 +83,7 @@ pub async fn by_sub(tx: &mut Tx, pool: &PoolId, sub: &Sub) -> Result<Option<User
     .await
 }
 
-/// The user whom `name` signs in: the user name goes before aliases.
+/// The user whom `name` signs in: the user name goes before aliases, as `username` sorts last of the kinds.
 pub async fn by_name(tx: &mut Tx, pool: &PoolId, name: &str) -> Result<Option<User>> {
     tx.first(
         concat!(
@@ -91,9 +91,9 @@ pub async fn by_name(tx: &mut Tx, pool: &PoolId, name: &str) -> Result<Option<Us
             columns!("u."),
             " FROM user_names n JOIN users u ON u.pool_id = n.pool_id AND u.sub = n.sub \
              WHERE n.pool_id = $1 AND n.name = $2 \
-             ORDER BY CASE n.kind WHEN 'username' THEN 0 ELSE 1 END LIMIT 1"
+             ORDER BY n.kind DESC LIMIT 1"
         ),
-        params![pool, name],
+        params![pool, &bounded::distinct(name)],
         user,
     )
     .await
@@ -103,7 +103,7 @@ pub async fn by_name(tx: &mut Tx, pool: &PoolId, name: &str) -> Result<Option<Us
 pub async fn holder(tx: &mut Tx, pool: &PoolId, name: &SignInName) -> Result<Option<Sub>> {
     tx.first(
         "SELECT sub FROM user_names WHERE pool_id = $1 AND name = $2 AND kind = $3",
-        params![pool, &name.name, name.kind],
+        params![pool, &bounded::distinct(&name.name), name.kind],
         |row| Ok(Sub::new(row.text(0)?)),
     )
     .await
@@ -178,7 +178,7 @@ pub async fn claim(tx: &mut Tx, pool: &PoolId, sub: &Sub, name: &SignInName) -> 
              (SELECT 1 FROM users u WHERE u.pool_id = $1 AND u.sub = $2 AND u.sub <> $4) \
              ON CONFLICT (pool_id, name, kind) DO UPDATE SET sub = excluded.sub \
              WHERE user_names.sub = excluded.sub",
-            params![pool, &name.name, name.kind, sub],
+            params![pool, &bounded::distinct(&name.name), name.kind, sub],
         )
         .await?;
     Ok(claimed == 1)
@@ -188,7 +188,7 @@ pub async fn claim(tx: &mut Tx, pool: &PoolId, sub: &Sub, name: &SignInName) -> 
 pub async fn release(tx: &mut Tx, pool: &PoolId, name: &SignInName) -> Result<()> {
     tx.exec(
         "DELETE FROM user_names WHERE pool_id = $1 AND name = $2 AND kind = $3",
-        params![pool, &name.name, name.kind],
+        params![pool, &bounded::distinct(&name.name), name.kind],
     )
     .await?;
     Ok(())

@@ -1,8 +1,8 @@
 //! ListUsers: one condition on one attribute, answered from an index whatever the size of the pool.
 
 use lido_domain::{PoolId, User, UserStatus};
-use lido_store::Tx;
 use lido_store::search::{self, After, Range};
+use lido_store::{Tx, bounded};
 use lido_wire::ops::ListUsers;
 use lido_wire::types::{ListUsersResponse, UserType};
 use serde::{Deserialize, Serialize};
@@ -89,7 +89,8 @@ enum Indexed {
     All,
     Sub(Range),
     Username(Range),
-    Attribute(&'static str, Range),
+    /// With what the whole value must match, where that is longer than what the index holds.
+    Attribute(&'static str, Range, Option<(Operator, String)>),
     Status(UserStatus),
     Enabled(bool),
 }
@@ -105,27 +106,55 @@ async fn page(
     let mut found = Vec::new();
     let mut after = After { value: from.value.clone(), sub: from.sub.clone() };
     for (range, indexed) in ranges.iter().enumerate().skip(from.range) {
-        let left = i64::try_from(limit - found.len()).expect("a page is short");
-        let rows = match indexed {
-            Indexed::All => search::all(tx, pool, &after, left).await,
-            Indexed::Sub(range) => search::by_sub(tx, pool, range, &after, left).await,
-            Indexed::Username(range) => search::by_username(tx, pool, range, &after, left).await,
-            Indexed::Attribute(name, range) => {
-                search::by_attribute(tx, pool, name, range, &after, left).await
+        loop {
+            let left = limit - found.len();
+            let rows = indexed.rows(tx, pool, &after, i64::try_from(left).expect("a page is short")).await?;
+            let is_last = rows.len() < left;
+            if let Some((value, user)) = rows.last() {
+                after = After { value: value.clone(), sub: user.sub.to_string() };
             }
-            Indexed::Status(status) => search::by_status(tx, pool, status.as_str(), &after, left).await,
-            Indexed::Enabled(enabled) => search::by_enabled(tx, pool, *enabled, &after, left).await,
-        }?;
-        found.extend(
-            rows.into_iter()
-                .map(|(value, user)| (Position { range, value, sub: user.sub.to_string() }, user)),
-        );
-        if found.len() >= limit {
-            break;
+            found.extend(
+                rows.into_iter()
+                    .filter(|(_, user)| indexed.holds(user))
+                    .map(|(value, user)| (Position { range, value, sub: user.sub.to_string() }, user)),
+            );
+            if found.len() >= limit {
+                return Ok(found);
+            }
+            if is_last {
+                break;
+            }
         }
         after = After::default();
     }
     Ok(found)
+}
+
+impl Indexed {
+    async fn rows(
+        &self,
+        tx: &mut Tx,
+        pool: &PoolId,
+        after: &After,
+        limit: i64,
+    ) -> lido_store::Result<Vec<(String, User)>> {
+        match self {
+            Self::All => search::all(tx, pool, after, limit).await,
+            Self::Sub(range) => search::by_sub(tx, pool, range, after, limit).await,
+            Self::Username(range) => search::by_username(tx, pool, range, after, limit).await,
+            Self::Attribute(name, range, _) => {
+                search::by_attribute(tx, pool, name, range, after, limit).await
+            }
+            Self::Status(status) => search::by_status(tx, pool, status.as_str(), after, limit).await,
+            Self::Enabled(enabled) => search::by_enabled(tx, pool, *enabled, after, limit).await,
+        }
+    }
+
+    /// Whether a user of the range is meant: the index holds only the beginning of a long value.
+    fn holds(&self, user: &User) -> bool {
+        let Self::Attribute(name, _, Some((operator, wanted))) = self else { return true };
+        user.attributes.get(*name).is_some_and(|value| operator.matches(&value.to_lowercase(), wanted))
+    }
 }
 
 // ---- Filters ---------------------------------------------------------------------------------
@@ -134,6 +163,15 @@ async fn page(
 enum Operator {
     Equals,
     StartsWith,
+}
+
+impl Operator {
+    fn matches(self, text: &str, value: &str) -> bool {
+        match self {
+            Self::Equals => text == value,
+            Self::StartsWith => text.starts_with(value),
+        }
+    }
 }
 
 /// `attribute = "value"` or `attribute ^= "value"`, with any white space between the three. In the value
@@ -171,10 +209,7 @@ impl<'a> Filter<'a> {
     }
 
     fn matches(&self, text: &str) -> bool {
-        match self.operator {
-            Operator::Equals => text == self.value,
-            Operator::StartsWith => text.starts_with(&self.value),
-        }
+        self.operator.matches(text, &self.value)
     }
 
     /// The texts that match, of an index whose values are `value`'s kind of text.
@@ -207,7 +242,12 @@ impl<'a> Filter<'a> {
                 .map(|(_, enabled)| Indexed::Enabled(enabled))
                 .collect(),
             name => match search::ATTRIBUTES.into_iter().find(|searchable| *searchable == name) {
-                Some(attribute) => vec![Indexed::Attribute(attribute, self.range(&folded))],
+                Some(attribute) => {
+                    let range = self.range(&folded);
+                    // As long as an index may hold, a value may stand for longer ones.
+                    let is_long = folded.len() + char::MAX_LEN_UTF8 > bounded::LONGEST;
+                    vec![Indexed::Attribute(attribute, range, is_long.then_some((self.operator, folded)))]
+                }
                 None => return Err(fault::not_searchable(name)),
             },
         })
@@ -308,7 +348,7 @@ mod tests {
         assert_eq!(ranges(r#"username = "Ana""#), Ok(vec![Indexed::Username(Range::exactly("Ana"))]));
         let filter = Filter::parse(r#"username ^= "Ana""#).unwrap().unwrap();
         assert_eq!(filter.ranges(&pool(false)), Ok(vec![Indexed::Username(Range::prefix("ana"))]));
-        assert_eq!(ranges(r#"email ^= "Ana""#), Ok(vec![Indexed::Attribute("email", Range::prefix("ana"))]));
+        assert_eq!(ranges(r#"email ^= "Ana""#), Ok(vec![Indexed::Attribute("email", Range::prefix("ana"), None)]));
         assert_eq!(ranges(r#"sub = "0A""#), Ok(vec![Indexed::Sub(Range::exactly("0a"))]));
     }
 

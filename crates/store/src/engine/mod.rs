@@ -6,10 +6,12 @@
 //! and a body that awaits anything else (HTTP, mail, a lock) is refused instead of holding up
 //! everybody's commit.
 
+pub mod backup;
 mod migrate;
 mod postgres;
 mod sqlite;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -348,6 +350,7 @@ value_from! {
     Millis: moment => Self::Int(moment.0);
     &'a str: text => Self::Text(text);
     &'a String: text => Self::Text(text);
+    &'a Cow<'_, str>: text => Self::Text(text);
     &'a PoolId: id => Self::Text(id.as_str());
     &'a ClientId: id => Self::Text(id.as_str());
     &'a Sub: sub => Self::Text(sub.as_str());

@@ -194,3 +194,24 @@ async fn names_are_searched_as_the_pool_tells_them_apart() {
     assert_eq!(found(&generated, r#"username = "ana@example.com""#).await.len(), 0, "the name is generated");
     assert_eq!(found(&generated, r#"email = "ana@example.com""#).await.len(), 1);
 }
+
+#[tokio::test]
+async fn values_longer_than_an_index_key_are_told_apart() {
+    let app = app().await;
+    // 5,000 bytes and more, alike for the first 600.
+    let begin = "€".repeat(205);
+    let [first, second] = ["a", "b"].map(|end| format!("{begin}{}{end}", "漢".repeat(1600)));
+    add(&app, "first", json!({ "name": first })).await;
+    add(&app, "second", json!({ "name": second })).await;
+    add(&app, "third", json!({ "name": begin })).await;
+    assert_eq!(found(&app, &format!("name = \"{begin}\"")).await, ["third"]);
+    let prefix = |length| format!("name ^= \"{begin}{}\"", "漢".repeat(length));
+    assert_eq!(found(&app, &prefix(0)).await.len(), 3);
+    let both = found(&app, &prefix(1)).await;
+    assert!(both.len() == 2 && !both.contains(&"third".to_owned()), "{both:?}");
+    assert!(app.pool.admin("AdminDeleteUser", "first", json!({})).await.is_ok());
+    assert_eq!(found(&app, &prefix(1)).await, ["second"]);
+    let changed = json!({ "UserAttributes": [{ "Name": "name", "Value": "short" }] });
+    app.pool.admin("AdminUpdateUserAttributes", "second", changed).await.ok_empty();
+    assert_eq!(found(&app, &prefix(0)).await, ["third"]);
+}
