@@ -1,10 +1,14 @@
-//! The master key and everything derived from it.
+//! The master key, the keys that it wraps, and everything derived from them.
 //!
-//! An operator keeps one secret outside the database. Each [`Purpose`] gets two keys of its own by HKDF, one
-//! for sealing and one for digests, so that a value made for one purpose is worthless for another.
+//! An operator keeps one secret outside the database, the master key. It seals nothing but other keys: random
+//! *data keys*, which seal everything else, and one random *digest root*. These lie beside the data, wrapped. So
+//! the master key can be replaced without touching data, and the data be sealed anew while it is in use. The
+//! digest root is made once: what is looked up by a digest would be lost with it.
+//!
+//! Each [`Purpose`] gets a key of its own by HKDF, so that a value made for one purpose is worthless for another.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::{hkdf, hmac};
 use base64::Engine;
@@ -12,14 +16,26 @@ use base64::engine::general_purpose::STANDARD;
 use lido_domain::{Random, Secret};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::seal::{self, SealError};
+use crate::seal::{self, KeyId, SealError};
 
 /// Names the derivation as a whole; a change of scheme would get another.
 const SCHEME: &[u8] = b"lido key ring 1";
 
-/// 32 random bytes, from which every other key is derived.
+/// 32 random bytes, which wrap the keys that everything else is derived from.
 #[derive(Clone, Debug)]
 pub struct MasterKey(Secret<[u8; 32]>);
+
+/// 32 random bytes that a master key wraps: a data key or the digest root.
+pub type KeyBytes = Secret<[u8; 32]>;
+
+/// New key bytes.
+pub fn random_key(random: &dyn Random) -> KeyBytes {
+    let mut bytes = [0; 32];
+    random.fill(&mut bytes);
+    let key = Secret::new(bytes);
+    bytes.zeroize();
+    key
+}
 
 /// Why a text is not a master key. It does not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,11 +48,7 @@ pub enum KeyError {
 
 impl MasterKey {
     pub fn generate(random: &dyn Random) -> Self {
-        let mut bytes = [0; 32];
-        random.fill(&mut bytes);
-        let key = Self(Secret::new(bytes));
-        bytes.zeroize();
-        key
+        Self(random_key(random))
     }
 
     /// Standard base64 of 32 bytes; white space around it, as a key file has, is ignored.
@@ -51,16 +63,47 @@ impl MasterKey {
         Secret::new(STANDARD.encode(self.0.expose()))
     }
 
-    /// Derives all keys; takes some ten microseconds.
-    pub fn keyring(&self) -> KeyRing {
-        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, SCHEME).extract(self.0.expose());
-        let keys = Purpose::ALL.map(|purpose| Keys {
-            seal: derive_key(&root, &[b"seal", purpose.label().as_bytes()]),
-            digest: derive_key(&root, &[b"digest", purpose.label().as_bytes()]),
-        });
+    /// Tells master keys apart. It may be stored beside the data: it reveals nothing of the key.
+    pub fn fingerprint(&self) -> [u8; 16] {
         let mut fingerprint = [0; 16];
-        expand(&root, &[b"fingerprint"], &mut fingerprint);
-        KeyRing(Arc::new(Derived { keys, fingerprint }))
+        expand(&extract(&self.0), &[b"fingerprint"], &mut fingerprint);
+        fingerprint
+    }
+
+    /// Seals another key for storage; [`unwrap`](Self::unwrap) takes the same name.
+    pub fn wrap(&self, name: &str, key: &KeyBytes, random: &dyn Random) -> Vec<u8> {
+        let (id, wrapping) = self.wrapping();
+        seal::seal(id, &wrapping, &[name.as_bytes()], key.expose(), random)
+    }
+
+    /// Errors: it was not wrapped by this master key under this name.
+    pub fn unwrap(&self, name: &str, wrapped: &[u8]) -> Result<KeyBytes, SealError> {
+        let (_, wrapping) = self.wrapping();
+        let plain = Zeroizing::new(seal::open(&wrapping, &[name.as_bytes()], wrapped)?);
+        Ok(Secret::new(plain.as_slice().try_into().map_err(|_| SealError)?))
+    }
+
+    /// The key that wraps, and what stands for it in the header of wrapped keys.
+    fn wrapping(&self) -> (KeyId, hmac::Key) {
+        let id = *self.fingerprint().first_chunk().expect("a fingerprint is longer than an id");
+        (KeyId(id), derive_key(&extract(&self.0), &[b"wrap"]))
+    }
+
+    /// A ring of one data key and a digest root that are derived from this key alone: for sealed data that is
+    /// not kept in a database.
+    pub fn keyring(&self) -> KeyRing {
+        let root = extract(&self.0);
+        let mut id = [0; 8];
+        expand(&root, &[b"data key id"], &mut id);
+        let derived = |label: &[u8]| {
+            let mut bytes = [0; 32];
+            expand(&root, &[label], &mut bytes);
+            let key = Secret::new(bytes);
+            bytes.zeroize();
+            key
+        };
+        let key = Arc::new(DataKey::new(KeyId(id), &derived(b"data key")));
+        KeyRing::of(self.clone(), &derived(b"digest root"), DataKeys { current: key.clone(), all: vec![key] })
     }
 }
 
@@ -147,38 +190,129 @@ impl Purpose {
     }
 }
 
-/// The keys derived from a [`MasterKey`]. Cheap to clone, never printed.
-#[derive(Clone)]
-pub struct KeyRing(Arc<Derived>);
-
-struct Derived {
-    /// In the order of [`Purpose::ALL`], which is that of declaration.
-    keys: [Keys; Purpose::ALL.len()],
-    fingerprint: [u8; 16],
+/// A data key as it is stored.
+#[derive(Clone, Debug)]
+pub struct WrappedKey {
+    pub id: KeyId,
+    /// What [`MasterKey::wrap`] made under the name of the id.
+    pub wrapped: Vec<u8>,
 }
 
-struct Keys {
-    seal: hmac::Key,
-    digest: hmac::Key,
+/// The keys in use. Clones share them, so that new data keys reach all holders. Never printed.
+#[derive(Clone)]
+pub struct KeyRing(Arc<Ring>);
+
+struct Ring {
+    master: MasterKey,
+    fingerprint: [u8; 16],
+    digests: PurposeKeys,
+    data: RwLock<DataKeys>,
+}
+
+struct DataKeys {
+    /// What new values are sealed with.
+    current: Arc<DataKey>,
+    /// What values can be opened with: a handful at most.
+    all: Vec<Arc<DataKey>>,
+}
+
+struct DataKey {
+    id: KeyId,
+    keys: PurposeKeys,
+}
+
+/// In the order of [`Purpose::ALL`], which is that of declaration.
+type PurposeKeys = [hmac::Key; Purpose::ALL.len()];
+
+impl DataKey {
+    fn new(id: KeyId, key: &KeyBytes) -> Self {
+        Self { id, keys: purpose_keys(key, b"seal") }
+    }
+}
+
+impl DataKeys {
+    /// Unwraps what is not among `known` yet.
+    fn unwrap(
+        master: &MasterKey,
+        stored: &[WrappedKey],
+        current: KeyId,
+        known: &[Arc<DataKey>],
+    ) -> Result<Self, SealError> {
+        let mut all = Vec::with_capacity(stored.len());
+        for WrappedKey { id, wrapped } in stored {
+            all.push(match known.iter().find(|key| key.id == *id) {
+                Some(key) => key.clone(),
+                None => Arc::new(DataKey::new(*id, &master.unwrap(&id.to_string(), wrapped)?)),
+            });
+        }
+        let current = all.iter().find(|key| key.id == current).ok_or(SealError)?.clone();
+        Ok(Self { current, all })
+    }
 }
 
 impl KeyRing {
+    /// The ring of an installation. `digest_root`: wrapped under the name [`DIGEST_ROOT`]; `current`: which of
+    /// the data keys seals.
+    ///
+    /// Errors: something was not wrapped by this master key, or the current key is not there.
+    pub fn unwrap(
+        master: MasterKey,
+        digest_root: &[u8],
+        data: &[WrappedKey],
+        current: KeyId,
+    ) -> Result<Self, SealError> {
+        let digest_root = master.unwrap(DIGEST_ROOT, digest_root)?;
+        let data = DataKeys::unwrap(&master, data, current, &[])?;
+        Ok(Self::of(master, &digest_root, data))
+    }
+
+    fn of(master: MasterKey, digest_root: &KeyBytes, data: DataKeys) -> Self {
+        Self(Arc::new(Ring {
+            fingerprint: master.fingerprint(),
+            master,
+            digests: purpose_keys(digest_root, b"digest"),
+            data: RwLock::new(data),
+        }))
+    }
+
+    /// Takes these data keys in place of those that the ring has. On an error it keeps them.
+    pub fn replace(&self, data: &[WrappedKey], current: KeyId) -> Result<(), SealError> {
+        let known = self.data(|data| data.all.clone());
+        let data = DataKeys::unwrap(&self.0.master, data, current, &known)?;
+        *self.0.data.write().unwrap_or_else(PoisonError::into_inner) = data;
+        Ok(())
+    }
+
     /// Encrypts and authenticates `plain`. The parts of `context` are authenticated but not contained: opening
     /// takes the same list. The result is [`seal::OVERHEAD`] bytes longer than `plain`; its format is described
     /// at [`seal`].
     pub fn seal(&self, purpose: Purpose, context: &[&[u8]], plain: &[u8], random: &dyn Random) -> Vec<u8> {
-        seal::seal(&self.keys(purpose).seal, context, plain, random)
+        let key = self.data(|data| data.current.clone());
+        seal::seal(key.id, &key.keys[purpose as usize], context, plain, random)
     }
 
-    /// The plain text of what [`seal`](Self::seal) made with the same key, purpose and context.
+    /// The plain text of what [`seal`](Self::seal) made with one of the ring's data keys, the same purpose and
+    /// context.
     pub fn open(&self, purpose: Purpose, context: &[&[u8]], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        seal::open(&self.keys(purpose).seal, context, sealed)
+        let id = seal::key_id(sealed).ok_or(SealError)?;
+        let key = self.data(|data| data.all.iter().find(|key| key.id == id).cloned()).ok_or(SealError)?;
+        seal::open(&key.keys[purpose as usize], context, sealed)
+    }
+
+    /// The data key that a value says it was sealed with; none for what is no sealed value.
+    pub fn key_of(sealed: &[u8]) -> Option<KeyId> {
+        seal::key_id(sealed)
+    }
+
+    /// The data key that seals.
+    pub fn current(&self) -> KeyId {
+        self.data(|data| data.current.id)
     }
 
     /// HMAC-SHA256 of the parts under the purpose's key. Each part counts with its length: `["ab", "c"]` and
-    /// `["a", "bc"]` differ.
+    /// `["a", "bc"]` differ. The same for as long as the installation lives, whichever keys are replaced.
     pub fn digest(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = hmac::Context::with_key(&self.keys(purpose).digest);
+        let mut mac = hmac::Context::with_key(&self.0.digests[purpose as usize]);
         for (length, part) in seal::framed(parts) {
             mac.update(&length);
             mac.update(part);
@@ -186,13 +320,18 @@ impl KeyRing {
         mac.sign().as_ref().try_into().expect("an HMAC-SHA256 has 32 bytes")
     }
 
-    /// Tells whether stored data belongs to this key. It may be stored beside them: it reveals nothing of it.
+    /// The key that the ring was unwrapped with.
+    pub fn master(&self) -> &MasterKey {
+        &self.0.master
+    }
+
+    /// That of the master key.
     pub fn fingerprint(&self) -> [u8; 16] {
         self.0.fingerprint
     }
 
-    fn keys(&self, purpose: Purpose) -> &Keys {
-        &self.0.keys[purpose as usize]
+    fn data<T>(&self, look: impl FnOnce(&DataKeys) -> T) -> T {
+        look(&self.0.data.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -200,6 +339,18 @@ impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyRing(***)")
     }
+}
+
+/// The name under which a master key wraps the digest root.
+pub const DIGEST_ROOT: &str = "digest root";
+
+fn extract(key: &KeyBytes) -> hkdf::Prk {
+    hkdf::Salt::new(hkdf::HKDF_SHA256, SCHEME).extract(key.expose())
+}
+
+fn purpose_keys(key: &KeyBytes, kind: &[u8]) -> PurposeKeys {
+    let root = extract(key);
+    Purpose::ALL.map(|purpose| derive_key(&root, &[kind, purpose.label().as_bytes()]))
 }
 
 fn derive_key(root: &hkdf::Prk, label: &[&[u8]]) -> hmac::Key {

@@ -48,6 +48,10 @@ pub struct SigningKey {
     pub modulus: String,
     pub sealed_private: Vec<u8>,
     pub created: Millis,
+    /// When it began to sign; absent for a key that is only announced.
+    pub active: Option<Millis>,
+    /// When another key took its place.
+    pub retired: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lido_store::{codes, limits, messages, pools, sessions};
+use lido_store::{codes, keys, limits, messages, pools, sessions};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::cx::Cx;
+use crate::data_keys;
 use crate::fault::{Error, Result};
 use crate::messages::delivery;
+use crate::tokens::keys::VERIFIES_FOR;
 
 /// How often the outbox is looked at. The request that queued a message tries it first, at once.
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
@@ -48,11 +50,16 @@ pub fn spawn(cx: Arc<Cx>) -> Background {
     let outbox = tokio::spawn(every(OUTBOX_EVERY, stopped.clone(), cx.clone(), |cx| async move {
         Ok(if delivery::deliver_due(&cx).await? > 0 { Next::AtOnce } else { Next::Later })
     }));
+    let data_keys =
+        tokio::spawn(every(data_keys::RELOAD_EVERY, stopped.clone(), cx.clone(), |cx| async move {
+            data_keys::reload(&cx.store, &cx.keyring).await?;
+            Ok(Next::Later)
+        }));
     let sweep = tokio::spawn(every(SWEEP_EVERY, stopped, cx, |cx| async move {
         sweep(&cx).await?;
         Ok(Next::Later)
     }));
-    Background { stop, deliveries, tasks: vec![outbox, sweep] }
+    Background { stop, deliveries, tasks: vec![outbox, data_keys, sweep] }
 }
 
 /// When the next round is due.
@@ -96,7 +103,8 @@ pub async fn sweep(cx: &Cx) -> Result<()> {
                     let codes = codes::sweep(tx, *now, BATCH).await?;
                     let sessions = sessions::sweep(tx, *now, BATCH).await?;
                     let messages = messages::sweep(tx, *now, BATCH).await?;
-                    Ok::<_, Error>(codes + sessions + messages + limits::sweep(tx, *now, BATCH).await?)
+                    let keys = keys::sweep(tx, *now - VERIFIES_FOR, BATCH).await?;
+                    Ok::<_, Error>(codes + sessions + messages + keys + limits::sweep(tx, *now, BATCH).await?)
                 })
             })
             .await?;
@@ -121,7 +129,7 @@ pub async fn sweep(cx: &Cx) -> Result<()> {
             }
         }
     }
-    Ok(())
+    data_keys::tend(cx).await
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use lido_crypto::keys::KeyRing;
 use lido_domain::{ClientId, Clock, Millis, PoolId, Random, Transport, TriggerHost, User, UserPool};
-use lido_store::{Store, Tx, clients, pools, users};
+use lido_store::clients::{self, Revisions};
+use lido_store::{Store, Tx, pools, users};
 use moka::sync::Cache;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
@@ -200,22 +201,31 @@ impl Cx {
 
     /// A client by its id alone, with its pool.
     pub async fn client_by_id(&self, id: &str) -> Result<(Arc<Pool>, Arc<Client>)> {
-        let (pool, client, ()) = self.client_and(id, (), |(), _, _| Box::pin(async { Ok(()) })).await?;
+        let (pool, client, ()) = self
+            .client_and((), id, |(), id, tx| {
+                Box::pin(
+                    async move { Ok(clients::revisions(tx, id).await?.map(|revisions| (revisions, ()))) },
+                )
+            })
+            .await?;
         Ok((pool, client))
     }
 
-    /// The same, and what `more` reads in that pool: one read, since beginning and ending one costs as much as a
-    /// statement. It compares the revisions of pool and client.
+    /// The same, and what `look` finds beside the revisions of client and pool, which tell whether the copies at
+    /// hand are current: one read, and one statement where the copies are.
     pub async fn client_and<C, T, F>(
         &self,
-        id: &str,
         captures: C,
-        more: F,
+        id: &str,
+        look: F,
     ) -> Result<(Arc<Pool>, Arc<Client>, T)>
     where
         C: Send + Sync + 'static,
         T: Send + 'static,
-        F: for<'a> Fn(&'a C, &'a PoolId, &'a mut Tx) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a C, &'a ClientId, &'a mut Tx) -> BoxFuture<'a, Result<Option<(Revisions, T)>>>
+            + Send
+            + Sync
+            + 'static,
     {
         let cached_client = self.clients.get(id);
         let cached_pool =
@@ -226,10 +236,12 @@ impl Cx {
         );
         let found = self
             .store
-            .read((ClientId::new(id), known, captures, more), |(id, known, captures, more), tx| {
+            .read((ClientId::new(id), known, captures, look), |(id, known, captures, look), tx| {
                 Box::pin(async move {
                     let (known_client, known_pool) = known;
-                    let Some(now) = clients::revisions(tx, id).await? else { return Ok::<_, Error>(None) };
+                    let Some((now, found)) = look(captures, id, tx).await? else {
+                        return Ok::<_, Error>(None);
+                    };
                     let client =
                         if *known_client == Some(now.client) { None } else { clients::by_id(tx, id).await? };
                     let pool = if *known_pool == Some(now.pool) {
@@ -237,7 +249,7 @@ impl Cx {
                     } else {
                         pools::get(tx, &now.pool_id).await?
                     };
-                    Ok(Some((client, pool, more(captures, &now.pool_id, tx).await?)))
+                    Ok(Some((client, pool, found)))
                 })
             })
             .await?;

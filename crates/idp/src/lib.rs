@@ -14,6 +14,7 @@ pub mod caller;
 pub mod codes;
 pub mod crypto_pool;
 pub mod cx;
+pub mod data_keys;
 pub mod fault;
 pub mod inbox;
 pub mod messages;
@@ -22,8 +23,10 @@ pub mod paging;
 pub mod passwords;
 pub mod policy;
 pub mod pool;
+pub mod sealed;
 pub mod seed;
 pub mod tokens;
+pub mod transfer;
 pub mod triggers;
 
 use std::net::IpAddr;

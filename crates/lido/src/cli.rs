@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, Config, Layer, LogFormat, Mode};
+use crate::commands::{backup, keys, transfer};
+use crate::config::{self, Config, Layer, LogFormat, Mode, Storage};
 use crate::run;
 
 /// A self-hosted server that speaks Amazon Cognito user pools.
@@ -22,9 +23,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The development server: works offline at once, keeps messages in an inbox, has a movable clock.
-    Dev(Settings),
+    Dev(Start),
     /// The real server: signatures, limits and delivery are real.
-    Serve(Settings),
+    Serve(Start),
     /// Ends with 0 when the server at the URL is ready.
     Health {
         /// Base URL of the server or of its management address.
@@ -34,6 +35,17 @@ enum Command {
     /// Looks at the configuration without starting.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Writes a consistent copy of the embedded database to a file, while a server works with it.
+    Backup(backup::Backup),
+    /// Makes a data directory from what `lido backup` wrote.
+    Restore(backup::Restore),
+    /// Writes everything in a form that any engine takes.
+    Export(transfer::Export),
+    /// Reads what `lido export` wrote.
+    Import(transfer::Import),
+    /// Changes keys while servers work with them.
+    #[command(subcommand)]
+    Keys(keys::Keys),
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +54,15 @@ enum ConfigCommand {
     Check(Inspection),
     /// Prints the effective configuration as TOML, secrets masked.
     Print(Inspection),
+}
+
+#[derive(Debug, Args)]
+struct Start {
+    #[command(flatten)]
+    settings: Settings,
+    /// Believe the system's clock, once, though it is far behind the time of the data's latest use.
+    #[arg(long)]
+    accept_clock: bool,
 }
 
 #[derive(Debug, Args)]
@@ -54,7 +75,7 @@ struct Inspection {
 }
 
 #[derive(Debug, Args)]
-struct Settings {
+pub(crate) struct Settings {
     /// Configuration file; `lido.toml` if there is one.
     #[arg(long, env = "LIDO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -70,12 +91,18 @@ impl Settings {
     fn check(self, mode: Mode) -> Result<Config> {
         Config::check(self.load(mode)?, mode)
     }
+
+    /// What a command beside the server needs of them. Logs go to standard error from here on.
+    pub(crate) fn storage(self) -> Result<Storage> {
+        start_logging(LogFormat::Text)?;
+        Storage::check(&self.load(Mode::Serve)?, Mode::Serve)
+    }
 }
 
 pub(crate) fn run() -> Result<()> {
     match Cli::parse().command {
-        Command::Dev(settings) => serve(settings.check(Mode::Dev)?),
-        Command::Serve(settings) => serve(settings.check(Mode::Serve)?),
+        Command::Dev(start) => serve(start, Mode::Dev),
+        Command::Serve(start) => serve(start, Mode::Serve),
         Command::Health { url } => health(&url),
         Command::Config(ConfigCommand::Check(Inspection { mode, settings })) => {
             settings.check(mode)?;
@@ -87,13 +114,23 @@ pub(crate) fn run() -> Result<()> {
             print!("{}", toml::to_string(&layer).context("the configuration cannot be written as TOML")?);
             Config::check(layer, mode).map(drop)
         }
+        Command::Backup(command) => block_on(command.run()),
+        Command::Restore(command) => block_on(command.run()),
+        Command::Export(command) => block_on(command.run()),
+        Command::Import(command) => block_on(command.run()),
+        Command::Keys(command) => block_on(command.run()),
     }
 }
 
-fn serve(config: Config) -> Result<()> {
+fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
+
+fn serve(start: Start, mode: Mode) -> Result<()> {
+    let config = start.settings.check(mode)?;
     start_logging(config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run::run(config));
+    let outcome = runtime.block_on(run::run(config, start.accept_clock));
     // What still runs after the time that is given to everything that ends is left behind.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome

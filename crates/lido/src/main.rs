@@ -7,6 +7,8 @@
 //! `master_key.rs` decides whether the data and its key belong together.
 
 mod cli;
+mod clock;
+mod commands;
 mod config;
 mod master_key;
 mod playground;

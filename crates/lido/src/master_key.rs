@@ -1,20 +1,20 @@
 //! The master key: its file, and whether the data was made with it.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lido_crypto::keys::{KeyRing, MasterKey};
-use lido_domain::Random;
-use lido_store::{Error, Store, installation};
+use lido_crypto::seal::KeyId;
+use lido_domain::{Clock, Random};
+use lido_idp::data_keys;
+use lido_store::Store;
 use tracing::warn;
 
 use crate::config::Mode;
-
-/// The name under which the database keeps the fingerprint of its key.
-const FINGERPRINT: &str = "master_key";
+use crate::ports::SystemClock;
 
 /// The keys for what lies in `store`.
 ///
@@ -28,40 +28,32 @@ pub(crate) async fn keyring(
     random: &dyn Random,
     mode: Mode,
 ) -> Result<KeyRing> {
-    let known = store
-        .read((), |(), tx| Box::pin(async move { installation::get(tx, FINGERPRINT).await }))
-        .await
-        .map_err(|error: Error| anyhow::Error::new(error).context("data"))?;
+    let in_data = |error: lido_idp::Error| anyhow::Error::new(error).context("data");
     let key = match file {
         None => MasterKey::generate(random),
         Some(file) => match read(file, mode)? {
             Some(key) => key,
-            None if known.is_some() => bail!(
+            None if data_keys::exist(store).await.map_err(in_data)? => bail!(
                 "master_key_file: there is data, but its master key {} is missing: put the file back",
                 file.display()
             ),
-            None => create(file, random)?,
+            None => create(file, random, mode)?,
         },
     };
-    let keyring = key.keyring();
-    let fingerprint = keyring.fingerprint().to_vec();
-    let stored = match known {
-        Some(known) => known,
-        None => store
-            .write(fingerprint.clone(), |fingerprint, tx| {
-                Box::pin(async move { installation::put_once(tx, FINGERPRINT, fingerprint).await })
-            })
-            .await
-            .map_err(|error: Error| anyhow::Error::new(error).context("data"))?,
-    };
-    if stored != fingerprint {
-        let place = file.map_or_else(String::new, |file| format!(" in {}", file.display()));
-        bail!("master_key_file: the master key{place} is not the one that this data was made with");
+    match data_keys::open(store, &key, random, SystemClock.now()).await.map_err(in_data)? {
+        Some(keyring) => Ok(keyring),
+        None => {
+            let place = file.map_or_else(String::new, |file| format!(" in {}", file.display()));
+            bail!(
+                "master_key_file: the master key{place} is not the one that this data was made with, or another \
+                 has taken its place"
+            )
+        }
     }
-    Ok(keyring)
 }
 
-fn read(file: &Path, mode: Mode) -> Result<Option<MasterKey>> {
+/// The key in a file; none if there is no file.
+pub(crate) fn read(file: &Path, mode: Mode) -> Result<Option<MasterKey>> {
     let place = || format!("master_key_file: {}", file.display());
     let permissions = match fs::metadata(file) {
         Ok(metadata) => metadata.permissions(),
@@ -79,18 +71,21 @@ fn read(file: &Path, mode: Mode) -> Result<Option<MasterKey>> {
     MasterKey::from_base64(&text).with_context(place).map(Some)
 }
 
-/// Writes a new key beside its place and links it there, so that a crash leaves a whole key or none, and
-/// a key that somebody else has put there meanwhile is never replaced.
-fn create(file: &Path, random: &dyn Random) -> Result<MasterKey> {
+/// Writes a new key beside its place and links it there, so that a crash leaves a whole key or none. A key that
+/// somebody else has put there meanwhile is never replaced, but used.
+pub(crate) fn create(file: &Path, random: &dyn Random, mode: Mode) -> Result<MasterKey> {
     let place = || format!("master_key_file: {} cannot be written", file.display());
     let key = MasterKey::generate(random);
-    if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        create_directory(directory).with_context(place)?;
-    }
+    let directory = match file.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    create_directory(directory).with_context(place)?;
     let mut draft = file.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
+    // Process ids repeat where each process has a container of its own.
+    draft.push(format!(".{}", KeyId::generate(random)));
     let write = || -> std::io::Result<()> {
-        let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         out.set_permissions(Permissions::from_mode(0o600))?;
         writeln!(out, "{}", key.to_base64().expose())?;
         out.sync_all()?;
@@ -98,8 +93,14 @@ fn create(file: &Path, random: &dyn Random) -> Result<MasterKey> {
     };
     let written = write();
     let _ = fs::remove_file(&draft);
-    written.with_context(place)?;
-    Ok(key)
+    match written {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => read(file, mode)?.with_context(place),
+        written => {
+            // The name must be as durable as the data that needs the key.
+            written.and_then(|()| File::open(directory)?.sync_all()).with_context(place)?;
+            Ok(key)
+        }
+    }
 }
 
 /// Creates a directory that only its owner may enter, unless there is one.
@@ -126,6 +127,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let first = open(directory.path(), Mode::Serve).await.unwrap();
         assert_eq!(open(directory.path(), Mode::Serve).await.unwrap(), first);
+        let made = create(&directory.path().join("master.key"), &SystemRandom, Mode::Serve).unwrap();
+        assert_eq!(made.fingerprint(), first, "a key that is there is used");
         let file = directory.path().join("master.key");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&file).unwrap().trim().len(), 44);

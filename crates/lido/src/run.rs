@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use lido_domain::Clock;
 use lido_idp::cx::{Channel, Delivery, Parts};
 use lido_idp::seed::{self, Seed};
-use lido_idp::{Cx, Settings, background};
+use lido_idp::{Cx, Settings, background, transfer};
 use lido_outbound::Functions;
 use lido_server::sigv4::Verifier;
 use lido_server::{Access, App, DevClock, Listeners};
@@ -21,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
+use crate::clock::{Mark, SteadyClock};
 use crate::config::checked::Transport;
 use crate::config::{Config, Mode};
 use crate::master_key;
@@ -37,8 +38,8 @@ const END_WITHIN: Duration = Duration::from_millis(4_500);
 /// What of it is kept for functions and the store, whatever messages are on their way.
 const LAST_STEPS: Duration = Duration::from_millis(500);
 
-/// Runs a server until it is asked to end.
-pub(crate) async fn run(config: Config) -> Result<()> {
+/// Runs a server until it is asked to end. `accept_clock`: the system's time counts, however far it is behind.
+pub(crate) async fn run(config: Config, accept_clock: bool) -> Result<()> {
     let stop = Stop::listen()?;
     let (api, address) = bind("listen", config.listen).await?;
     let management = match config.management {
@@ -48,9 +49,13 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     let management_address = management.as_ref().map(|(_, address)| *address);
 
     let store = open(&config.storage.location).await?;
+    if let Err(unfinished) = transfer::require_finished(&store).await {
+        store.close().await;
+        return Err(unfinished).context("data");
+    }
     let random = Arc::new(SystemRandom);
-    let real_clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let keyring = master_key::keyring(&store, config.storage.master_key_file.as_deref(), &*random, config.mode).await;
+    let keyring =
+        master_key::keyring(&store, config.storage.master_key_file.as_deref(), &*random, config.mode).await;
     let keyring = match keyring {
         Ok(keyring) => keyring,
         Err(refusal) => {
@@ -58,6 +63,15 @@ pub(crate) async fn run(config: Config) -> Result<()> {
             return Err(refusal);
         }
     };
+    let real_clock: Arc<dyn Clock> =
+        match SteadyClock::resume(Arc::new(SystemClock), &store, accept_clock).await {
+            Ok(clock) => Arc::new(clock),
+            Err(refusal) => {
+                store.close().await;
+                return Err(refusal);
+            }
+        };
+    let mark = Mark::keep(store.clone(), Arc::clone(&real_clock));
 
     let dev_clock = (config.mode == Mode::Dev).then(|| Arc::new(DevClock::new(Arc::clone(&real_clock))));
     let clock: Arc<dyn Clock> = match &dev_clock {
@@ -133,6 +147,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
             warn!("the background was not waited for; a message that was just taken may be sent again");
         }
         functions.shutdown().await;
+        mark.stop().await;
         store.close().await;
     };
     if timeout_at(deadline, tidy).await.is_err() {

@@ -9,7 +9,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::header::{CONNECTION, HeaderMap, HeaderValue};
+use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use lido_idp::{Cx, Error};
@@ -99,7 +100,7 @@ impl App {
         router.fallback(not_found).method_not_allowed_fallback(not_allowed).with_state(Arc::clone(self))
     }
 
-    /// The answer to a request, whatever it is.
+    /// The answer to a request, whatever it is. While the server ends, it is the last of its connection.
     pub(crate) async fn respond(
         self: Arc<Self>,
         surface: Surface,
@@ -108,10 +109,24 @@ impl App {
         request: Request<Incoming>,
     ) -> Response {
         let _in_flight = InFlight::enter(&self.in_flight);
+        let mut response = self.answer(surface, router, source, request).await;
+        if *self.stopping.borrow() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn answer(
+        &self,
+        surface: Surface,
+        router: Router,
+        source: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Response {
         let (parts, body) = request.into_parts();
         if surface != Surface::Management && parts.uri.path() == "/" {
             match parts.method {
-                Method::POST => return api::answer(&self, &parts, read(body), source.ip()).await,
+                Method::POST => return api::answer(self, &parts, read(body), source.ip()).await,
                 Method::OPTIONS => return api::preflight(&parts.headers),
                 _ => {}
             }

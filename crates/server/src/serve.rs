@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use crate::app::{App, Surface};
@@ -21,8 +22,12 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const HEAD_LIMIT: usize = 64 * 1024;
 /// After an error of accepting, such as too many open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// How long a resting connection is left open for one more request: clients that send often hear with its answer
+/// that the connection ends, and none of them sends into one that is being closed.
+const LAST_REQUESTS: Duration = Duration::from_millis(300);
 /// How long the last answers may take to leave after they were made.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Bound addresses.
 #[derive(Debug)]
@@ -33,7 +38,7 @@ pub struct Listeners {
 }
 
 /// Serves until `stop` is ready; then accepts nothing more and finishes the requests in flight, for at
-/// most `grace`.
+/// most `grace`. Every answer then says that it is the last of its connection.
 pub async fn serve(app: Arc<App>, listeners: Listeners, stop: impl Future<Output = ()>, grace: Duration) {
     let connections = Arc::new(GracefulShutdown::new());
     let mut accepting = JoinSet::new();
@@ -44,12 +49,20 @@ pub async fn serve(app: Arc<App>, listeners: Listeners, stop: impl Future<Output
     }
 
     stop.await;
+    let end = Instant::now() + grace;
     app.stopping.send_replace(true);
+    let gone = async {
+        while accepting.join_next().await.is_some() {}
+        while connections.count() > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let _ = timeout(LAST_REQUESTS, gone).await;
     accepting.shutdown().await;
     let finished = async {
         // A connection that has not sent anything yet counts as busy; it is not waited for.
         while app.in_flight() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
         tokio::time::sleep(LAST_WORDS).await;
     };
@@ -57,14 +70,21 @@ pub async fn serve(app: Arc<App>, listeners: Listeners, stop: impl Future<Output
     tokio::select! {
         () = connections.shutdown() => {}
         () = finished => {}
-        () = tokio::time::sleep(grace) => warn!(requests = app.in_flight(), "requests in flight were cut off"),
+        () = sleep_until(end) => warn!(requests = app.in_flight(), "requests in flight were cut off"),
     }
 }
 
+/// Takes connections until the server is asked to end, and then those that the system has taken already.
 async fn accept(app: Arc<App>, listener: TcpListener, surface: Surface, connections: Arc<GracefulShutdown>) {
     let router = app.router(surface);
+    let mut stopping = app.stopping.subscribe();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        match accepted {
             Ok((stream, source)) => {
                 let answer = {
                     let (app, router) = (Arc::clone(&app), router.clone());

@@ -10,8 +10,10 @@ pub const LONGEST: usize = 600;
 /// Of a longer one that must stay unique: this much, and its digest.
 const DISTINCT: usize = 400;
 
+/// At most `at` bytes, whole characters.
 fn cut(text: &str, at: usize) -> &str {
-    &text[..text.floor_char_boundary(at)]
+    let end = (0..=at.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
 }
 
 /// The beginning of a text: what sorts and is searched by prefix.

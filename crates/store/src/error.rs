@@ -25,6 +25,12 @@ pub enum Error {
         "the database has schema version {found}, this release works with version {known}: start its server once"
     )]
     SchemaTooOld { found: i64, known: i64 },
+    /// A file that is not to be replaced.
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+    /// A file that is no database of Lido's, or a damaged one; and why.
+    #[error("{} is no database of lido: {}", .0.display(), .1)]
+    NotADatabase(PathBuf, String),
     /// The applied migrations are not the ones of this release, or one failed.
     #[error("{0}")]
     Migration(String),

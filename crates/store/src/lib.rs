@@ -10,6 +10,7 @@
 pub mod bounded;
 pub mod clients;
 pub mod codes;
+pub mod data_keys;
 pub mod engine;
 mod error;
 pub mod groups;
@@ -18,11 +19,13 @@ pub mod keys;
 pub mod limits;
 pub mod messages;
 pub mod pools;
+pub mod sealed;
 pub mod search;
 pub mod sessions;
+pub mod transfer;
 pub mod users;
 
-pub use engine::{Address, Location, Options, Role, Row, Store, Tx, Value};
+pub use engine::{Address, Location, Options, Role, Row, Store, Tx, Value, backup};
 pub use error::Error;
 
 /// What every function over [`Tx`] returns.

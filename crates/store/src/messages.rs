@@ -25,6 +25,18 @@ pub async fn push(tx: &mut Tx, message: &Outgoing, now: Millis, leased_until: Mi
     Ok(())
 }
 
+/// Whether there is something to lease: a look costs less than a write that finds nothing.
+pub async fn is_due(tx: &mut Tx, now: Millis) -> Result<bool> {
+    let found = tx
+        .first(
+            "SELECT 1 FROM outbox WHERE due_ms <= $1 AND leased_until_ms <= $1 AND dead_ms IS NULL LIMIT 1",
+            params![now],
+            |_| Ok(()),
+        )
+        .await?;
+    Ok(found.is_some())
+}
+
 /// Leases due messages to the caller: nobody else gets them before `leased_until`.
 pub async fn lease(tx: &mut Tx, now: Millis, leased_until: Millis, limit: i64) -> Result<Vec<Outgoing>> {
     tx.query(
@@ -149,7 +161,14 @@ pub async fn inbox(tx: &mut Tx, query: &InboxQuery) -> Result<Vec<Received>> {
         "SELECT id, created_ms, pool_id, username, destination, medium, sealed FROM inbox \
          WHERE ($1 = '' OR pool_id = $1) AND ($2 = '' OR username = $2) AND ($3 = '' OR destination = $3) \
          AND ($4 = '' OR medium = $4) AND id > $5 ORDER BY id DESC LIMIT $6",
-        params![&query.pool, &query.username, bounded::prefix(&query.destination), &query.medium, &query.after, query.limit],
+        params![
+            &query.pool,
+            &query.username,
+            bounded::prefix(&query.destination),
+            &query.medium,
+            &query.after,
+            query.limit
+        ],
         |row| {
             Ok(Received {
                 id: row.text(0)?,

@@ -183,15 +183,18 @@ pub async fn by_attribute(
     after: &After,
     limit: i64,
 ) -> Result<Vec<(String, User)>> {
+    // One lower bound: of two, PostgreSQL begins its scan at whichever it likes, and may read half of the index.
+    let (value, sub) =
+        if after.value < range.low { (&range.low, "") } else { (&after.value, after.sub.as_str()) };
     tx.query(
         concat!(
             "SELECT ",
             columns!("u."),
             ", s.value FROM user_search s JOIN users u ON u.pool_id = s.pool_id AND u.sub = s.sub \
-             WHERE s.pool_id = $1 AND s.attribute = $2 AND s.value >= $3 AND s.value < $4 \
-             AND (s.value, s.sub) > ($5, $6) ORDER BY s.value, s.sub LIMIT $7"
+             WHERE s.pool_id = $1 AND s.attribute = $2 AND (s.value, s.sub) > ($3, $4) AND s.value < $5 \
+             ORDER BY s.value, s.sub LIMIT $6"
         ),
-        params![pool, attribute, &range.low, &range.high, &after.value, &after.sub, limit],
+        params![pool, attribute, value, sub, &range.high, limit],
         |row| Ok((row.text(14)?, user(row)?)),
     )
     .await

@@ -1,8 +1,9 @@
 use std::collections::HashSet;
+use std::slice::from_ref;
 
 use lido_crypto::constant_time_eq;
-use lido_crypto::keys::{KeyError, KeyRing, MasterKey, Purpose};
-use lido_crypto::seal::{OVERHEAD, SealError};
+use lido_crypto::keys::{DIGEST_ROOT, KeyError, KeyRing, MasterKey, Purpose, WrappedKey, random_key};
+use lido_crypto::seal::{KeyId, NotAKeyId, OVERHEAD, SealError};
 
 use crate::SystemRandom;
 
@@ -96,23 +97,117 @@ fn a_master_key_survives_its_text() {
     assert_eq!(format!("{key:?} {:?}", key.keyring()), "MasterKey(***) KeyRing(***)");
 }
 
-/// A change here makes every existing data directory unreadable. The values were computed independently, from
+/// A data key, wrapped by each of these master keys.
+fn data_key<const N: usize>(masters: [&MasterKey; N]) -> (KeyId, [WrappedKey; N]) {
+    let (id, key) = (KeyId::generate(&SystemRandom), random_key(&SystemRandom));
+    let name = id.to_string();
+    (id, masters.map(|master| WrappedKey { id, wrapped: master.wrap(&name, &key, &SystemRandom) }))
+}
+
+#[test]
+fn another_master_key_opens_what_it_wraps_too() {
+    let [old, new] = [(); 2].map(|()| MasterKey::generate(&SystemRandom));
+    let root = random_key(&SystemRandom);
+    let [old_root, new_root] = [&old, &new].map(|master| master.wrap(DIGEST_ROOT, &root, &SystemRandom));
+    let (id, [old_copy, new_copy]) = data_key([&old, &new]);
+    let before = KeyRing::unwrap(old.clone(), &old_root, from_ref(&old_copy), id).unwrap();
+    let after = KeyRing::unwrap(new.clone(), &new_root, from_ref(&new_copy), id).unwrap();
+    let sealed = before.seal(Purpose::Session, &[b"pool"], b"plain", &SystemRandom);
+    assert_eq!(after.open(Purpose::Session, &[b"pool"], &sealed).unwrap(), b"plain");
+    assert_eq!(before.digest(Purpose::Code, &[b"abc"]), after.digest(Purpose::Code, &[b"abc"]));
+    assert_eq!((before.fingerprint(), after.fingerprint()), (old.fingerprint(), new.fingerprint()));
+
+    // Neither takes what the other has wrapped, or what was wrapped under another name.
+    let of = |master: &MasterKey, root: &[u8], copy: &WrappedKey| {
+        KeyRing::unwrap(master.clone(), root, from_ref(copy), id).map(drop)
+    };
+    assert_eq!(of(&new, &old_root, &new_copy), Err(SealError));
+    assert_eq!(of(&new, &new_root, &old_copy), Err(SealError));
+    assert_eq!(of(&new, &new_copy.wrapped, &new_copy), Err(SealError));
+    assert_eq!(of(&new, &new_root, &WrappedKey { id, wrapped: new_root.clone() }), Err(SealError));
+}
+
+#[test]
+fn data_keys_change_under_all_who_hold_the_ring() {
+    let master = MasterKey::generate(&SystemRandom);
+    let root = master.wrap(DIGEST_ROOT, &random_key(&SystemRandom), &SystemRandom);
+    let (first, [first_copy]) = data_key([&master]);
+    let (second, [second_copy]) = data_key([&master]);
+    let both = [first_copy.clone(), second_copy.clone()];
+    let keys = KeyRing::unwrap(master, &root, &[first_copy], first).unwrap();
+    let holder = keys.clone();
+    let seal = || holder.seal(Purpose::Session, &[], b"plain", &SystemRandom);
+    let open = |sealed: &[u8]| holder.open(Purpose::Session, &[], sealed).is_ok();
+    let digest = holder.digest(Purpose::Code, &[b"abc"]);
+
+    let old = seal();
+    assert_eq!((KeyRing::key_of(&old), holder.current()), (Some(first), first));
+    // Known, not yet used; then used; then the only one.
+    keys.replace(&both, first).unwrap();
+    assert_eq!(KeyRing::key_of(&seal()), Some(first));
+    keys.replace(&both, second).unwrap();
+    let new = seal();
+    assert_eq!(KeyRing::key_of(&new), Some(second));
+    assert!(open(&old) && open(&new));
+    keys.replace(&both[1..], second).unwrap();
+    assert!(!open(&old) && open(&new));
+    assert_eq!(holder.digest(Purpose::Code, &[b"abc"]), digest);
+
+    // What cannot be used changes nothing.
+    assert_eq!(keys.replace(&both[1..], first), Err(SealError));
+    let broken = WrappedKey { id: first, wrapped: both[1].wrapped.clone() };
+    assert_eq!(keys.replace(&[broken, second_copy], second), Err(SealError));
+    assert!(!open(&old) && open(&new));
+}
+
+#[test]
+fn a_key_id_survives_its_text() {
+    let id = KeyId::generate(&SystemRandom);
+    assert_eq!(id.to_string().parse(), Ok(id));
+    for text in ["", "0", "00112233445566778", "001122334455667g", "+011223344556677", "001122334455667A"] {
+        assert_eq!(text.parse::<KeyId>(), Err(NotAKeyId), "{text}");
+    }
+    assert_eq!(KeyRing::key_of(&[1; 8]), None);
+    assert_eq!(KeyRing::key_of(&[2; 60]), None);
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+}
+
+/// A change here makes every existing installation unreadable. The values were computed independently, from
 /// the description of the formats alone.
 #[test]
 fn the_derivation_is_fixed() {
-    let keys = MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap().keyring();
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(&keys.fingerprint()), FINGERPRINT);
+    let master = MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+    assert_eq!(hex(&master.fingerprint()), FINGERPRINT);
+    let open = |keys: &KeyRing, sealed: &str| {
+        keys.open(Purpose::PasswordVerifier, &[b"pool", b"ana"], &bytes(sealed)).unwrap()
+    };
+
+    let id: KeyId = "0011223344556677".parse().unwrap();
+    let data = [WrappedKey { id, wrapped: bytes(WRAPPED) }];
+    let keys = KeyRing::unwrap(master.clone(), &bytes(WRAPPED_ROOT), &data, id).unwrap();
     assert_eq!(hex(&keys.digest(Purpose::Code, &[b"abc"])), DIGEST);
-    let sealed: Vec<u8> =
-        (0..SEALED.len()).step_by(2).map(|i| u8::from_str_radix(&SEALED[i..i + 2], 16).unwrap()).collect();
-    assert_eq!(keys.open(Purpose::PasswordVerifier, &[b"pool", b"ana"], &sealed).unwrap(), b"plain");
+    assert_eq!(open(&keys, SEALED), b"plain");
+
+    let own = master.keyring();
+    assert_eq!(hex(&own.digest(Purpose::Code, &[b"abc"])), OWN_DIGEST);
+    assert_eq!(open(&own, OWN_SEALED), b"plain");
 }
 
 const FINGERPRINT: &str = "6f1085ac5de96b0de9c4d7831f1b9dbd";
-const DIGEST: &str = "0de13f5a6c75c4a7610f2857f1de29ce4e9eac5d2c778f686cfa6f450c705bf2";
-const SEALED: &str =
-    "01000102030405060708090a0b6465666768696a6b6c6d6e6fc697c539fdfea12a0c561679881a8b6ca8ec4498c4";
+const WRAPPED: &str = "016f1085ac5de96b0d000102030405060708090a0b6465666768696a6b6c6d6e6f180bb73e8bc3e72d4d16b290\
+                       89e45a4985b80bb16060e495df38bdaff59d121a2be2a2b17c08ec2adfb4597705590d5e";
+const WRAPPED_ROOT: &str = "016f1085ac5de96b0d000102030405060708090a0b6465666768696a6b6c6d6e6f786bd75eeba3874d2d76d2\
+                            f0e9843a29e5d86bd1000084f5bf58ddcf95fd727a9331155fba5a7e378d0180c9d763104b";
+const DIGEST: &str = "977c8cb27b5e956c98f65c6023c16a6caa56be84d05642e2a03cff7f8e16c276";
+const SEALED: &str = "010011223344556677000102030405060708090a0b6465666768696a6b6c6d6e6ffa15f9b4c62c4abff8eb22f25107\
+                      920a169c359ea9";
+const OWN_DIGEST: &str = "9b335949ac74bc0f21e236aba9b15ca322ab30895f91ad4efe7d7158c728008b";
+const OWN_SEALED: &str = "01cd7120ff7f32a72a000102030405060708090a0b6465666768696a6b6c6d6e6f3a0f750a887616a4ac0d2345\
+                          596ce2ce50a655e749";
 
 #[test]
 fn equality_is_equality() {

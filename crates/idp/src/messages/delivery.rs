@@ -248,6 +248,13 @@ pub(crate) async fn record(cx: &Cx, id: &str, attempts: i64, outcome: Result<(),
 pub(crate) async fn deliver_due(cx: &Cx) -> Result<usize> {
     const BATCH: i64 = 32;
     let now = cx.now();
+    let is_due = cx
+        .store
+        .read(now, |now, tx| Box::pin(async move { Ok::<_, Error>(outbox::is_due(tx, *now).await?) }))
+        .await?;
+    if !is_due {
+        return Ok(0);
+    }
     let due = cx
         .store
         .write(now, |now, tx| {

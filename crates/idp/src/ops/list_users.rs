@@ -14,6 +14,9 @@ use crate::ops::users::user_type;
 use crate::pool::Pool;
 use crate::{Operation, paging};
 
+/// Bytes of the longest character in UTF-8.
+const MOST_BYTES: usize = 4;
+
 /// Users in a page when the request does not say, or says 0; also the most. Source: QueryLimitType.
 const PAGE: usize = 60;
 
@@ -245,7 +248,7 @@ impl<'a> Filter<'a> {
                 Some(attribute) => {
                     let range = self.range(&folded);
                     // As long as an index may hold, a value may stand for longer ones.
-                    let is_long = folded.len() + char::MAX_LEN_UTF8 > bounded::LONGEST;
+                    let is_long = folded.len() + MOST_BYTES > bounded::LONGEST;
                     vec![Indexed::Attribute(attribute, range, is_long.then_some((self.operator, folded)))]
                 }
                 None => return Err(fault::not_searchable(name)),
@@ -348,7 +351,10 @@ mod tests {
         assert_eq!(ranges(r#"username = "Ana""#), Ok(vec![Indexed::Username(Range::exactly("Ana"))]));
         let filter = Filter::parse(r#"username ^= "Ana""#).unwrap().unwrap();
         assert_eq!(filter.ranges(&pool(false)), Ok(vec![Indexed::Username(Range::prefix("ana"))]));
-        assert_eq!(ranges(r#"email ^= "Ana""#), Ok(vec![Indexed::Attribute("email", Range::prefix("ana"), None)]));
+        assert_eq!(
+            ranges(r#"email ^= "Ana""#),
+            Ok(vec![Indexed::Attribute("email", Range::prefix("ana"), None)])
+        );
         assert_eq!(ranges(r#"sub = "0A""#), Ok(vec![Indexed::Sub(Range::exactly("0a"))]));
     }
 

@@ -1,13 +1,14 @@
 //! Signing keys of user pools: two RSA-2048 pairs each, made ahead of need, sealed in the store, parsed
-//! once for as long as the pool's revision stands.
+//! once for as long as the pool's revision stands. Retired ones verify for a while longer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use lido_crypto::jws::{self, GeneratedKey, SigningKey, VerifyingKey};
-use lido_crypto::keys::Purpose;
+use lido_crypto::keys::{KeyRing, Purpose};
 use lido_domain::records::{SigningKey as KeyRecord, TokenUse};
-use lido_domain::{Millis, PoolId};
+use lido_domain::{Millis, PoolId, Random};
 use lido_store::keys;
 use serde_json::Value;
 
@@ -15,14 +16,27 @@ use crate::cx::Cx;
 use crate::fault::{Error, Result};
 use crate::pool::Pool;
 
+/// How long a retired key verifies, and is in the key set: longer than any token lives that it signed (24 hours),
+/// by more than clocks differ.
+pub const VERIFIES_FOR: Duration = Duration::from_secs(25 * 60 * 60);
+
 /// A pool's keys, ready to use.
 #[derive(Debug)]
 pub struct PoolKeys {
     pub access: Arc<SigningKey>,
     pub id: Arc<SigningKey>,
-    pub access_verifying: VerifyingKey,
-    pub id_verifying: VerifyingKey,
-    moduli: [(String, String); 2],
+    /// The current key of ID tokens, that of access tokens, then those that are announced or retired.
+    public: Vec<PublicKey>,
+}
+
+/// What verifies tokens.
+#[derive(Debug)]
+pub struct PublicKey {
+    pub token_use: TokenUse,
+    pub verifying: VerifyingKey,
+    kid: String,
+    modulus: String,
+    retired: Option<Millis>,
 }
 
 /// Keys that wait for a pool. Generating one takes a tenth of a second and more, so a thread of its own
@@ -64,7 +78,7 @@ fn seal_context<'a>(pool: &'a PoolId, kid: &'a str) -> [&'a [u8]; 2] {
     [pool.as_str().as_bytes(), kid.as_bytes()]
 }
 
-/// Seals a key for storage, under the id that tokens will name it by.
+/// Seals a current key for storage, under the id that tokens will name it by.
 pub fn seal(
     cx: &Cx,
     pool: &PoolId,
@@ -73,8 +87,20 @@ pub fn seal(
     key: &GeneratedKey,
     now: Millis,
 ) -> KeyRecord {
+    seal_with(&cx.keyring, &*cx.random, pool, token_use, kid, key, now)
+}
+
+pub(super) fn seal_with(
+    keyring: &KeyRing,
+    random: &dyn Random,
+    pool: &PoolId,
+    token_use: TokenUse,
+    kid: String,
+    key: &GeneratedKey,
+    now: Millis,
+) -> KeyRecord {
     let context = seal_context(pool, &kid);
-    let sealed_private = cx.keyring.seal(Purpose::PrivateKey, &context, key.pkcs8.expose(), &*cx.random);
+    let sealed_private = keyring.seal(Purpose::PrivateKey, &context, key.pkcs8.expose(), random);
     KeyRecord {
         pool: pool.clone(),
         token_use,
@@ -82,6 +108,8 @@ pub fn seal(
         sealed_private,
         kid,
         created: now,
+        active: Some(now),
+        retired: None,
     }
 }
 
@@ -98,7 +126,8 @@ pub fn prepare(cx: &Cx, pool: &PoolId, now: Millis) -> Option<[KeyRecord; 2]> {
 
 impl PoolKeys {
     fn parse(cx: &Cx, records: &[KeyRecord]) -> Result<Option<Self>> {
-        let find = |token_use| records.iter().find(|record| record.token_use == token_use);
+        let is_current = |record: &&KeyRecord| record.active.is_some() && record.retired.is_none();
+        let find = |token_use| records.iter().filter(is_current).find(|record| record.token_use == token_use);
         let (Some(access), Some(id)) = (find(TokenUse::Access), find(TokenUse::Id)) else { return Ok(None) };
         let signing = |record: &KeyRecord| -> Result<Arc<SigningKey>> {
             let context = seal_context(&record.pool, &record.kid);
@@ -109,13 +138,31 @@ impl PoolKeys {
             let key = SigningKey::from_pkcs8(&pkcs8, record.kid.clone()).map_err(Error::internal)?;
             Ok(Arc::new(key))
         };
-        Ok(Some(Self {
-            access: signing(access)?,
-            id: signing(id)?,
-            access_verifying: VerifyingKey::from_modulus(&access.modulus).map_err(Error::internal)?,
-            id_verifying: VerifyingKey::from_modulus(&id.modulus).map_err(Error::internal)?,
-            moduli: [(id.kid.clone(), id.modulus.clone()), (access.kid.clone(), access.modulus.clone())],
-        }))
+        let others = records.iter().filter(|record| !is_current(record));
+        let public = [id, access].into_iter().chain(others).map(PublicKey::parse).collect::<Result<_>>()?;
+        Ok(Some(Self { access: signing(access)?, id: signing(id)?, public }))
+    }
+
+    /// The keys that verify tokens at this moment.
+    pub fn public(&self, now: Millis) -> impl Iterator<Item = &PublicKey> {
+        self.public.iter().filter(move |key| key.retired.is_none_or(|retired| now < retired + VERIFIES_FOR))
+    }
+
+    /// The one of them that a token names.
+    pub fn find(&self, kid: &str, now: Millis) -> Option<&PublicKey> {
+        self.public(now).find(|key| key.kid == kid)
+    }
+}
+
+impl PublicKey {
+    fn parse(record: &KeyRecord) -> Result<Self> {
+        Ok(Self {
+            token_use: record.token_use,
+            verifying: VerifyingKey::from_modulus(&record.modulus).map_err(Error::internal)?,
+            kid: record.kid.clone(),
+            modulus: record.modulus.clone(),
+            retired: record.retired,
+        })
     }
 }
 
@@ -162,7 +209,9 @@ async fn stored(cx: &Cx, pool: &PoolId) -> Result<Vec<KeyRecord>> {
         .await
 }
 
-/// The pool's JWK set: the key of ID tokens, then the key of access tokens.
+/// The pool's JWK set: the key of ID tokens, then the key of access tokens, then those that are announced or
+/// retired.
 pub async fn public(cx: &Cx, pool: &Pool) -> Result<Vec<Value>> {
-    Ok(of(cx, pool).await?.moduli.iter().map(|(kid, modulus)| jws::jwk(kid, modulus)).collect())
+    let keys = of(cx, pool).await?;
+    Ok(keys.public(cx.now()).map(|key| jws::jwk(&key.kid, &key.modulus)).collect())
 }

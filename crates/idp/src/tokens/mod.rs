@@ -6,4 +6,5 @@ pub mod groups;
 pub mod issue;
 pub mod keys;
 pub mod refresh;
+pub mod rotate;
 pub mod verify;

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use lido_crypto::jws;
+use lido_domain::records::TokenUse;
 use lido_domain::{Millis, Sub, User};
-use lido_store::{sessions, users};
+use lido_store::sessions;
 use lido_wire::ErrorCode;
 use serde_json::Value;
 
@@ -43,13 +44,11 @@ pub async fn access_token(cx: &Cx, text: &str) -> Result<AccessClaims> {
     let origin_jti = claim("origin_jti").map(str::to_owned);
     // By claims that are not believed yet: nothing of it is used before the signature has been verified.
     let found = cx
-        .client_and(client_id, (Sub::new(sub), origin_jti), |(sub, origin_jti), pool, tx| {
+        .client_and((Sub::new(sub), origin_jti), client_id, |(sub, origin_jti), client, tx| {
             Box::pin(async move {
-                let stands = match origin_jti {
-                    Some(origin_jti) => Some(sessions::stands(tx, pool, origin_jti).await?),
-                    None => None,
-                };
-                Ok((stands, users::by_sub(tx, pool, sub).await?))
+                let origin_jti = origin_jti.as_deref();
+                let found = sessions::standing(tx, client, origin_jti.unwrap_or_default(), sub).await?;
+                Ok(found.map(|found| (found.revisions, (origin_jti.map(|_| found.stands), found.user))))
             })
         })
         .await;
@@ -63,14 +62,9 @@ pub async fn access_token(cx: &Cx, text: &str) -> Result<AccessClaims> {
         return Err(invalid());
     }
     let keys = keys::of(cx, &pool).await?;
-    if token.header.kid == keys.id.kid() && keys.id_verifying.verify(&token) {
-        // An ID token of this pool: whole, but not an access token.
-        return Err(invalid());
-    }
-    if token.header.kid != keys.access.kid() {
-        return Err(invalid());
-    }
-    if !keys.access_verifying.verify(&token) {
+    // An ID token of this pool is whole, but not an access token.
+    let key = keys.find(&token.header.kid, cx.now()).filter(|key| key.token_use == TokenUse::Access);
+    if !key.ok_or_else(invalid)?.verifying.verify(&token) {
         return Err(fault::access_token_signature().into());
     }
     if claim("token_use") != Some("access") {

@@ -519,9 +519,17 @@ mod tests {
     }
 
     #[test]
+    fn a_database_needs_an_address_and_a_key_that_is_kept() {
+        let text = "database = \"postgres://lido:hunter2@localhost/lido?sslmode=maybe\"";
+        let said = refusal(text, Mode::Serve);
+        assert!(said.starts_with("database: ") && !said.contains("hunter2"), "{said}");
+        let text = "database = \"postgres://localhost/lido\"\ndata = \":memory:\"";
+        assert!(refusal(text, Mode::Dev).starts_with("master_key_file: "), "{}", refusal(text, Mode::Dev));
+    }
+
+    #[test]
     fn what_is_not_built_yet_is_refused() {
         for (text, setting) in [
-            ("database = \"postgres://localhost/lido\"", "database: "),
             ("delivery.email.transport = \"ses\"", "delivery.email.transport: "),
             ("delivery.sms.transport = \"sns\"", "delivery.sms.transport: "),
             ("delivery.sms.transport = \"pinpoint\"", "delivery.sms.transport: "),

@@ -18,7 +18,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub(crate) use checked::{Config, LogFormat};
+pub(crate) use checked::{Config, LogFormat, Storage};
 use value::{Address, SecretText, Span};
 
 /// Which server is started.

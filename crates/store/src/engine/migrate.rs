@@ -1,5 +1,5 @@
 //! The schema's history: numbered SQL texts that go forward only, the same for every engine but
-//! for three tokens. Which of them a database has is in its table `schema_migrations`, with the
+//! for two tokens. Which of them a database has is in its table `schema_migrations`, with the
 //! SHA-256 of each text (as `sha256sum` prints it), so that an edited one is noticed.
 
 use sha2::{Digest, Sha256};
@@ -14,7 +14,7 @@ pub struct Migration {
     pub version: i64,
     pub name: &'static str,
     /// Any number of statements, with tokens instead of the types that differ:
-    /// `{BYTES}`, `{JSON}`, and `{C}` after a text key, so that engines sort it alike.
+    /// `{BYTES}`, and `{C}` after a text key, so that engines sort it alike.
     pub sql: &'static str,
 }
 
@@ -31,7 +31,6 @@ pub(super) const MIGRATIONS: &[Migration] = &[
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dialect {
     pub(super) bytes: &'static str,
-    pub(super) json: &'static str,
     pub(super) collation: &'static str,
 }
 
@@ -41,10 +40,7 @@ impl Migration {
     }
 
     pub(super) fn text(&self, dialect: Dialect) -> String {
-        self.sql
-            .replace("{BYTES}", dialect.bytes)
-            .replace("{JSON}", dialect.json)
-            .replace("{C}", dialect.collation)
+        self.sql.replace("{BYTES}", dialect.bytes).replace("{C}", dialect.collation)
     }
 }
 

@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +27,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_postgres::Statement;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::private::BytesMut;
@@ -37,7 +39,7 @@ use super::migrate::{self, Applied, Dialect, Migration};
 use super::{Options, Role, Row, Tx, Value};
 use crate::Error;
 
-const DIALECT: Dialect = Dialect { bytes: "BYTEA", json: "JSONB", collation: "COLLATE \"C\"" };
+const DIALECT: Dialect = Dialect { bytes: "BYTEA", collation: "COLLATE \"C\"" };
 
 /// Connections of one process unless the URL says `connections=N`.
 const CONNECTIONS: usize = 16;
@@ -67,6 +69,9 @@ const SETTINGS: [&str; 5] = [
 ];
 
 const WRITE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE";
+/// Needs the rights of every other write, and changes nothing.
+const TRY_WRITE: &str = "BEGIN READ WRITE; \
+     UPDATE schema_migrations SET applied_ms = applied_ms WHERE version < 0; ROLLBACK";
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 // ---- The address ------------------------------------------------------------------------------
@@ -360,7 +365,9 @@ impl Database {
             writes: TaskTracker::new(),
         };
         database.bring_up_to_date(options.role, migrations).await?;
-        database.ping().await?;
+        if options.role == Role::Server {
+            database.ping().await?;
+        }
         Ok(database)
     }
 
@@ -381,9 +388,7 @@ impl Database {
         });
         match task.await {
             Ok(outcome) => outcome,
-            Err(failure) if failure.is_panic() => {
-                Err(Error::Engine("the body of a transaction panicked".into()).into())
-            }
+            // The runtime ends.
             Err(_) => Err(Error::Closed.into()),
         }
     }
@@ -409,7 +414,11 @@ impl Database {
     /// Whether a transaction that writes can be begun.
     pub(super) async fn ping(&self) -> Result<(), Error> {
         let client = connection(&self.pool).await?;
-        client.batch_execute("BEGIN READ WRITE; ROLLBACK").await.map_err(|failure| error(&failure))
+        client.batch_execute(TRY_WRITE).await.map_err(|failure| {
+            // What was begun ends with the connection.
+            drop(Object::take(client));
+            error(&failure)
+        })
     }
 
     pub(super) async fn close(&self) {
@@ -476,7 +485,11 @@ where
     for attempt in 0.. {
         let client = connection(pool).await?;
         let mut tx = Connection::new(client, access).into_tx();
-        let result = body(captures, &mut tx).await;
+        let caught = AssertUnwindSafe(async { body(captures, &mut tx).await }).catch_unwind().await;
+        let Ok(result) = caught else {
+            tracing::error!("a transaction's body panicked");
+            return Err(Error::Engine("the body panicked".into()).into());
+        };
         match postgres(&mut tx).end(result.is_ok()).await {
             End::Taken => return result,
             End::Failed(failure) => return if result.is_err() { result } else { Err(failure.into()) },
@@ -525,19 +538,25 @@ enum Class {
     Other,
 }
 
+const ASKS_FOR_ANOTHER_TRY: [SqlState; 3] =
+    [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE];
+
 fn class(failure: &tokio_postgres::Error) -> Class {
     match failure.code() {
-        Some(code)
-            if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED =>
-        {
-            Class::Refused
-        }
+        Some(code) if ASKS_FOR_ANOTHER_TRY.contains(code) => Class::Refused,
         Some(code) if is_outage(code) => Class::Lost,
         // The connection was given to somebody else in between, as poolers do.
         Some(code) if *code == SqlState::INVALID_SQL_STATEMENT_NAME => Class::Lost,
         Some(_) => Class::Other,
-        None => Class::Lost,
+        None if is_of_the_connection(failure) => Class::Lost,
+        None => Class::Other,
     }
+}
+
+/// Whether a failure that is not the database's word came from the way to it, and not from a value.
+fn is_of_the_connection(failure: &tokio_postgres::Error) -> bool {
+    failure.is_closed()
+        || std::error::Error::source(failure).is_some_and(|source| source.is::<std::io::Error>())
 }
 
 /// The database goes down, comes up, or has no room for another connection.
@@ -612,14 +631,10 @@ impl Connection {
     }
 
     pub(super) async fn exec(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64, Error> {
-        let (client, begin) = self.begin(sql)?;
-        let outcome = async {
-            let statement = client.prepare_cached(sql).await?;
-            let (begun, changed) = join(begin, client.execute_raw(&statement, params.iter().copied())).await;
-            begun.and(changed)
-        }
-        .await;
-        self.note(outcome)
+        let statement = self.prepare(sql, params).await?;
+        let (client, begin) = self.begin()?;
+        let (begun, changed) = join(begin, client.execute_raw(&statement, params.iter().copied())).await;
+        self.note(begun.and(changed))
     }
 
     /// At most `limit` rows.
@@ -630,40 +645,47 @@ impl Connection {
         limit: usize,
         row: impl Fn(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let (client, begin) = self.begin(sql)?;
-        let outcome = async {
-            let statement = client.prepare_cached(sql).await?;
-            let rows = async {
-                let rows = client.query_raw(&statement, params.iter().copied()).await?;
-                pin_mut!(rows);
-                let mut read = Vec::new();
-                while let Some(next) = rows.try_next().await? {
-                    if read.len() < limit {
-                        read.push(next);
-                    }
+        let statement = self.prepare(sql, params).await?;
+        let (client, begin) = self.begin()?;
+        let rows = async {
+            let rows = client.query_raw(&statement, params.iter().copied()).await?;
+            pin_mut!(rows);
+            let mut read = Vec::new();
+            while let Some(next) = rows.try_next().await? {
+                if read.len() < limit {
+                    read.push(next);
                 }
-                Ok(read)
-            };
-            let (begun, rows) = join(begin, rows).await;
-            begun.and(rows)
-        }
-        .await;
-        let rows = self.note(outcome)?;
+            }
+            Ok(read)
+        };
+        let (begun, rows) = join(begin, rows).await;
+        let rows = self.note(begun.and(rows))?;
         rows.iter().map(|next| row(&Row { inner: super::Columns::Postgres(next) })).collect()
     }
 
-    /// The connection, and what opens its transaction if that is still to be done: it is sent in front of the first
-    /// statement, without waiting for an answer in between.
-    fn begin(
-        &mut self,
-        sql: &'static str,
-    ) -> Result<(&Object, impl Future<Output = Result<(), tokio_postgres::Error>>), Error> {
+    /// The statement, which each connection prepares once.
+    async fn prepare(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<Statement, Error> {
         if self.access != Access::Write && !sql.starts_with("SELECT") {
             return Err(Error::Engine(format!("a read tried to change something: {sql}")));
         }
         if let Some((_, failure)) = &self.failure {
             return Err(failure.clone());
         }
+        let prepared = self.client.as_ref().ok_or(Error::Closed)?.prepare_cached(sql).await;
+        let statement = self.note(prepared)?;
+        let expected = statement.params().len();
+        if expected == params.len() {
+            return Ok(statement);
+        }
+        let failure =
+            Error::Engine(format!("{} parameters for the {expected} placeholders of: {sql}", params.len()));
+        self.failure.get_or_insert((Class::Other, failure.clone()));
+        Err(failure)
+    }
+
+    /// The connection, and what opens its transaction if that is still to be done: it is sent in front of the first
+    /// statement, without waiting for an answer in between.
+    fn begin(&mut self) -> Result<(&Object, impl Future<Output = Result<(), tokio_postgres::Error>>), Error> {
         let begin = match self.access {
             Access::Write => Some(WRITE),
             Access::Snapshot => Some(SNAPSHOT),
@@ -682,8 +704,12 @@ impl Connection {
 
     fn note<T>(&mut self, outcome: Result<T, tokio_postgres::Error>) -> Result<T, Error> {
         outcome.map_err(|failure| {
-            let noted = error(&failure);
-            self.failure.get_or_insert((class(&failure), noted.clone()));
+            let class = class(&failure);
+            let noted = match class {
+                Class::Other if failure.as_db_error().is_none() => Error::Engine(failure.to_string()),
+                _ => error(&failure),
+            };
+            self.failure.get_or_insert((class, noted.clone()));
             noted
         })
     }
@@ -830,7 +856,7 @@ fn of_row<'r, T: tokio_postgres::types::FromSql<'r>>(
     row: &'r tokio_postgres::Row,
     column: usize,
 ) -> Result<Option<T>, Error> {
-    row.try_get(column).map_err(|failure| Error::corrupt(failure))
+    row.try_get(column).map_err(Error::corrupt)
 }
 
 pub(super) fn text(row: &tokio_postgres::Row, column: usize) -> Result<Option<String>, Error> {

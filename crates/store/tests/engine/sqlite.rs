@@ -1,6 +1,4 @@
-//! What the engine promises, on a schema of its own.
-
-#![expect(clippy::unwrap_used, reason = "a test's own steps may fail it")]
+//! What SQLite promises beyond that: groups with one fsync, its log, its files.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,24 +8,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lido_domain::{ClientId, Millis, PoolId, Sub};
-use lido_store::engine::{Location, Migration};
-use lido_store::{Error, Options, Row, Store, Tx, Value, params};
+use lido_store::engine::Location;
+use lido_store::{Error, Options, Store, params};
 
-const FIRST: Migration = Migration {
-    version: 1,
-    name: "counters",
-    sql: "CREATE TABLE counters (name TEXT {C} NOT NULL PRIMARY KEY, value BIGINT NOT NULL);
-          CREATE TABLE things (id TEXT {C} NOT NULL PRIMARY KEY, body {JSON}, seal {BYTES}, at BIGINT, flag BIGINT,
-              counter TEXT REFERENCES counters (name));",
-};
-const SECOND: Migration =
-    Migration { version: 2, name: "notes", sql: "CREATE TABLE notes (id BIGINT NOT NULL PRIMARY KEY)" };
-const SCHEMA: &[Migration] = &[FIRST, SECOND];
-
-async fn open(options: Options) -> Result<Store, Error> {
-    Store::open_with_migrations(options, SCHEMA).await
-}
+use crate::{count, counters, open, put, value};
 
 async fn in_memory() -> Store {
     open(Options::memory()).await.unwrap()
@@ -44,65 +28,6 @@ async fn on_both<F: Future<Output = ()>>(test: impl Fn(Store) -> F) {
         test(store.clone()).await;
         store.close().await;
     }
-}
-
-mod counters {
-    use super::*;
-
-    pub(super) async fn set(tx: &mut Tx, name: &str, value: i64) -> Result<(), Error> {
-        tx.exec("INSERT INTO counters (name, value) VALUES ($1, $2)", params![name, value]).await?;
-        Ok(())
-    }
-
-    pub(super) async fn value(tx: &mut Tx, name: &str) -> Result<Option<i64>, Error> {
-        tx.first("SELECT value FROM counters WHERE name = $1", params![name], |row| row.int(0)).await
-    }
-
-    pub(super) async fn consume(tx: &mut Tx, name: &str) -> Result<(), Refused> {
-        match tx.exec("DELETE FROM counters WHERE name = $1", params![name]).await? {
-            0 => Err(Refused::Gone),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// An operation's own error, as the room above the store has one.
-#[derive(Debug)]
-enum Refused {
-    Gone,
-    Store(Error),
-}
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-async fn put(store: &Store, name: &str, value: i64) -> Result<(), Error> {
-    store
-        .write((name.to_owned(), value), |(name, value), tx| {
-            Box::pin(async move { counters::set(tx, name, *value).await })
-        })
-        .await
-}
-
-async fn value(store: &Store, name: &str) -> Option<i64> {
-    store
-        .read(name.to_owned(), |name, tx| Box::pin(async move { counters::value(tx, name).await }))
-        .await
-        .unwrap()
-}
-
-async fn count(store: &Store) -> i64 {
-    let rows = store
-        .read((), |(), tx| {
-            Box::pin(
-                async move { tx.query("SELECT count(*) FROM counters", params![], |row| row.int(0)).await },
-            )
-        })
-        .await;
-    rows.unwrap_or_else(|error: Error| panic!("{error}"))[0]
 }
 
 /// Keeps the writer busy until the answer is dropped or used.
@@ -124,112 +49,9 @@ async fn hold(store: &Store) -> mpsc::Sender<()> {
             .await
     });
     running.await.unwrap();
+    // Its group is closed by time then, and what waits behind it shares the next one.
+    tokio::time::sleep(Duration::from_millis(3)).await;
     release
-}
-
-#[tokio::test]
-async fn the_usual_form_of_a_write_needs_no_annotations() {
-    struct User {
-        sub: Sub,
-    }
-    async fn add(tx: &mut Tx, user: &User, digest: &[u8]) -> Result<u64, Error> {
-        tx.exec("INSERT INTO things (id, seal) VALUES ($1, $2)", params![&user.sub, digest]).await
-    }
-    on_both(|store| async move {
-        put(&store, "code", 1).await.unwrap();
-        let user = User { sub: Sub::new("a") };
-        let digest = vec![1u8, 2, 3];
-        let written: Result<u64, Refused> = store
-            .write((user, digest), |(user, digest), tx| {
-                Box::pin(async move {
-                    counters::consume(tx, "code").await?;
-                    Ok(add(tx, user, digest).await?)
-                })
-            })
-            .await;
-        assert_eq!(written.unwrap(), 1);
-        let again =
-            store.write("code", |name, tx| Box::pin(async move { counters::consume(tx, name).await })).await;
-        assert!(matches!(again, Err(Refused::Gone)));
-        let failed = store
-            .write("code", |name, tx| {
-                Box::pin(async move {
-                    tx.exec("DELETE FROM nothing WHERE name = $1", params![*name]).await?;
-                    counters::consume(tx, name).await
-                })
-            })
-            .await;
-        assert!(matches!(&failed, Err(Refused::Store(Error::Engine(text))) if text.contains("nothing")));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn futures_of_the_store_move_between_threads() {
-    fn is_send<T: Send>(value: T) -> T {
-        value
-    }
-    let store = in_memory().await;
-    is_send(put(&store, "a", 1)).await.unwrap();
-    is_send(value(&store, "a")).await;
-    is_send(store.ping()).await.unwrap();
-    is_send(store.close()).await;
-}
-
-#[tokio::test]
-async fn values_come_back_as_they_went() {
-    on_both(|store| async move {
-        put(&store, "c", 1).await.unwrap();
-        let written: Result<(), Error> = store
-            .write((), |(), tx| {
-                Box::pin(async move {
-                    let sql = "INSERT INTO things (id, body, seal, at, flag, counter) VALUES ($1, $2, $3, $4, $5, $6)";
-                    let (body, seal) = (String::from("{\"k\":\"ü\"}"), vec![0u8, 255]);
-                    tx.exec(sql, params![&PoolId::new("p_1"), &body, &seal, Millis(7), true, Some("c")]).await?;
-                    let nothing: Option<&str> = None;
-                    tx.exec(sql, params![&ClientId::new("c1"), nothing, Value::Null, None::<i64>, 0, nothing])
-                        .await?;
-                    Ok(())
-                })
-            })
-            .await;
-        written.unwrap();
-        let rows = store
-            .read((), |(), tx| {
-                Box::pin(async move {
-                    let sql = "SELECT id, body, seal, at, flag, counter, body->>'k' FROM things ORDER BY id DESC";
-                    tx.query(sql, params![], |row: &Row<'_>| {
-                        let seal = row.opt_bytes(2)?;
-                        let moment = row.opt_millis(3)?;
-                        Ok((row.text(0)?, row.opt_text(1)?, seal, moment, row.flag(4)?, row.opt_text(6)?))
-                    })
-                    .await
-                })
-            })
-            .await;
-        let rows: Vec<_> = rows.unwrap_or_else(|error: Error| panic!("{error}"));
-        assert_eq!(rows.len(), 2);
-        let body = Some("{\"k\":\"ü\"}".to_owned());
-        assert_eq!(rows[0], ("p_1".into(), body, Some(vec![0, 255]), Some(Millis(7)), true, Some("ü".into())));
-        assert_eq!(rows[1], ("c1".into(), None, None, None, false, None));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_column_of_another_kind_is_an_error() {
-    on_both(|store| async move {
-        put(&store, "a", 1).await.unwrap();
-        let wrong = store
-            .read((), |(), tx| {
-                Box::pin(
-                    async move { tx.first("SELECT value FROM counters", params![], |row| row.text(0)).await },
-                )
-            })
-            .await;
-        assert!(matches!(wrong, Err(Error::Engine(_))), "{wrong:?}");
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -255,25 +77,6 @@ async fn each_body_of_a_group_has_its_own_outcome() {
             }
         }
         assert_eq!(count(&store).await, 91);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_refused_body_leaves_nothing() {
-    on_both(|store| async move {
-        let refused: Result<(), Refused> = store
-            .write((), |(), tx| {
-                Box::pin(async move {
-                    counters::set(tx, "a", 1).await?;
-                    counters::set(tx, "b", 2).await?;
-                    Err(Refused::Gone)
-                })
-            })
-            .await;
-        assert!(matches!(refused, Err(Refused::Gone)));
-        assert_eq!(count(&store).await, 0);
-        put(&store, "a", 1).await.unwrap();
     })
     .await;
 }
@@ -450,18 +253,6 @@ async fn a_foreign_lock_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_read_changes_nothing() {
-    on_both(|store| async move {
-        let changed: Result<(), Error> =
-            store.read((), |(), tx| Box::pin(async move { counters::set(tx, "a", 1).await })).await;
-        assert!(matches!(&changed, Err(Error::Engine(text)) if text.contains("a read")), "{changed:?}");
-        assert_eq!(count(&store).await, 0);
-        put(&store, "a", 1).await.unwrap();
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_read_keeps_its_snapshot() {
     let directory = tempfile::tempdir().unwrap();
     let store = in_directory(directory.path()).await;
@@ -501,55 +292,6 @@ async fn a_read_keeps_its_snapshot() {
     assert_eq!(seen, (Some(1), Some(1), None));
     assert_eq!(value(&store, "a").await, Some(9));
     assert_eq!(value(&store, "b").await, Some(2));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_read_sees_every_acknowledged_write() {
-    on_both(|store| async move {
-        let tasks = (0..8).map(|task| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                for index in 0..50 {
-                    let name = format!("{task}/{index}");
-                    put(&store, &name, index).await.unwrap();
-                    assert_eq!(value(&store, &name).await, Some(index));
-                }
-            })
-        });
-        for task in join_all(tasks).await {
-            task.unwrap();
-        }
-        assert_eq!(count(&store).await, 400);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_200_that_consume_one_row_one_wins() {
-    on_both(|store| async move {
-        put(&store, "code", 1).await.unwrap();
-        let tasks = (0..200).map(|task| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                store
-                    .write(task, |task, tx| {
-                        Box::pin(async move {
-                            counters::consume(tx, "code").await?;
-                            counters::set(tx, "winner", *task).await?;
-                            Ok::<_, Refused>(())
-                        })
-                    })
-                    .await
-            })
-        });
-        let outcomes = join_all(tasks).await;
-        let won: Vec<_> = (0..).zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Ok(Ok(())))).collect();
-        assert_eq!(won.len(), 1);
-        assert_eq!(value(&store, "winner").await, Some(won[0].0));
-        let lost = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Err(Refused::Gone)))).count();
-        assert_eq!(lost, 199);
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -623,15 +365,6 @@ async fn closing_completes_what_waits_and_reopening_finds_it() {
     store.close().await;
 }
 
-#[tokio::test]
-async fn closing_in_memory_answers_later_calls() {
-    let store = in_memory().await;
-    store.close().await;
-    assert!(matches!(put(&store, "late", 1).await, Err(Error::Closed)));
-    let late: Result<(), Error> = store.read((), |(), _| Box::pin(async { Ok(()) })).await;
-    assert!(matches!(late, Err(Error::Closed)));
-}
-
 #[cfg(unix)]
 #[tokio::test]
 async fn nobody_else_may_read_the_files() {
@@ -665,183 +398,6 @@ async fn memory_stores_are_apart() {
     put(&one, "a", 1).await.unwrap();
     assert_eq!(count(&other).await, 0);
     assert_eq!(Options::memory().path, Location::Memory);
-}
-
-#[tokio::test]
-async fn migrations_are_applied_once_and_in_order() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = Options::directory(directory.path());
-    let store = Store::open_with_migrations(options.clone(), &[FIRST]).await.unwrap();
-    put(&store, "a", 1).await.unwrap();
-    store.close().await;
-    for _ in 0..2 {
-        let store = in_directory(directory.path()).await;
-        let applied = store
-            .read((), |(), tx| {
-                Box::pin(async move {
-                    let sql =
-                        "SELECT version, name, checksum, applied_ms FROM schema_migrations ORDER BY version";
-                    tx.query(sql, params![], |row| {
-                        assert_eq!(row.text(2)?.len(), 64);
-                        assert!(row.millis(3)? > Millis::default());
-                        Ok((row.int(0)?, row.text(1)?))
-                    })
-                    .await
-                })
-            })
-            .await;
-        let applied = applied.unwrap_or_else(|error: Error| panic!("{error}"));
-        assert_eq!(applied, [(1, "counters".to_owned()), (2, "notes".to_owned())]);
-        assert_eq!(count(&store).await, 1);
-        store.close().await;
-    }
-}
-
-#[tokio::test]
-async fn a_newer_schema_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    in_directory(directory.path()).await.close().await;
-    let options = Options::directory(directory.path());
-    let older = Store::open_with_migrations(options, &[FIRST]).await;
-    assert!(matches!(older, Err(Error::SchemaTooNew { found: 2, known: 1 })), "{older:?}");
-    assert!(older.unwrap_err().to_string().contains("version 2"));
-    in_directory(directory.path()).await.close().await;
-}
-
-#[tokio::test]
-async fn an_edited_migration_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    in_directory(directory.path()).await.close().await;
-    let options = Options::directory(directory.path());
-    let edited = Migration { sql: "CREATE TABLE counters (name TEXT)", ..FIRST };
-    let opened = Store::open_with_migrations(options, &[edited, SECOND]).await;
-    assert!(
-        matches!(&opened, Err(Error::Migration(text)) if text.contains("migration 1 (counters)")),
-        "{opened:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_failed_migration_leaves_the_schema_as_it_was() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = Options::directory(directory.path());
-    let broken =
-        Migration { sql: "CREATE TABLE notes (id BIGINT); CREATE TABLE counters (id BIGINT)", ..SECOND };
-    let opened = Store::open_with_migrations(options.clone(), &[FIRST, broken]).await;
-    assert!(matches!(&opened, Err(Error::Migration(text)) if text.contains("already exists")), "{opened:?}");
-    in_directory(directory.path()).await.close().await;
-}
-
-#[tokio::test]
-async fn constraints_are_told_apart() {
-    on_both(|store| async move {
-        put(&store, "a", 1).await.unwrap();
-        let double = put(&store, "a", 2).await;
-        assert!(
-            matches!(&double, Err(Error::Constraint(text)) if text.contains("counters.name")),
-            "{double:?}"
-        );
-        let orphan: Result<u64, Error> = store
-            .write((), |(), tx| {
-                Box::pin(async move {
-                    tx.exec("INSERT INTO things (id, counter) VALUES ($1, $2)", params!["t", "none"]).await
-                })
-            })
-            .await;
-        assert!(matches!(orphan, Err(Error::Constraint(_))), "{orphan:?}");
-        let without: Result<u64, Error> = store
-            .write((), |(), tx| {
-                Box::pin(async move {
-                    tx.exec("INSERT INTO counters (name, value) VALUES ($1, $2)", params!["n", Value::Null])
-                        .await
-                })
-            })
-            .await;
-        assert!(matches!(without, Err(Error::Engine(_))), "{without:?}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_statement_that_writes_is_run_to_its_end() {
-    on_both(|store| async move {
-        let added: Result<(Option<i64>, Vec<i64>), Error> = store
-            .write((), |(), tx| {
-                Box::pin(async move {
-                    let sql = "INSERT INTO counters (name, value) VALUES ($1, $2), ($3, $4) RETURNING value";
-                    let first = tx.first(sql, params!["a", 1, "b", 2], |row| row.int(0)).await?;
-                    let all = tx.query(sql, params!["c", 3, "d", 4], |row| row.int(0)).await?;
-                    Ok((first, all))
-                })
-            })
-            .await;
-        assert_eq!(added.unwrap(), (Some(1), vec![3, 4]));
-        assert_eq!(count(&store).await, 4);
-        // The foreign key is checked after the last row was returned.
-        let orphan = store
-            .write((), |(), tx| {
-                Box::pin(async move {
-                    let sql = "INSERT INTO things (id, counter) VALUES ($1, $2) RETURNING id";
-                    tx.first(sql, params!["t", "none"], |row| row.text(0)).await
-                })
-            })
-            .await;
-        assert!(matches!(orphan, Err(Error::Constraint(_))), "{orphan:?}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn wrong_placeholders_are_refused() {
-    on_both(|store| async move {
-        let few: Result<u64, Error> = store
-            .write((), |(), tx| {
-                Box::pin(async move {
-                    tx.exec("UPDATE counters SET value = $1 WHERE name = $2", params![1]).await
-                })
-            })
-            .await;
-        assert!(
-            matches!(&few, Err(Error::Engine(text)) if text.contains("1 parameters for the 2")),
-            "{few:?}"
-        );
-        let twice: Result<Option<i64>, Error> = store
-            .read((), |(), tx| {
-                Box::pin(
-                    async move { tx.first("SELECT $1 + $2 + $1", params![1, 10], |row| row.int(0)).await },
-                )
-            })
-            .await;
-        assert_eq!(twice.unwrap(), Some(12));
-        if cfg!(debug_assertions) {
-            let order: Result<Option<i64>, Error> = store
-                .read((), |(), tx| {
-                    Box::pin(
-                        async move { tx.first("SELECT $2 - $1", params![1, 10], |row| row.int(0)).await },
-                    )
-                })
-                .await;
-            assert!(matches!(&order, Err(Error::Engine(text)) if text.contains("first appear")), "{order:?}");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn quotes_name_columns_only() {
-    on_both(|store| async move {
-        put(&store, "a", 1).await.unwrap();
-        let typo: Result<Option<String>, Error> = store
-            .read((), |(), tx| {
-                Box::pin(async move {
-                    tx.first("SELECT name FROM counters WHERE \"nmae\" = $1", params!["a"], |row| row.text(0))
-                        .await
-                })
-            })
-            .await;
-        assert!(matches!(&typo, Err(Error::Engine(text)) if text.contains("nmae")), "{typo:?}");
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -906,6 +462,19 @@ async fn the_log_stays_short_under_load() {
     store.close().await;
 }
 
+#[tokio::test]
+async fn placeholders_first_appear_in_order() {
+    if cfg!(debug_assertions) {
+        let order: Result<Option<i64>, Error> = in_memory()
+            .await
+            .read((), |(), tx| {
+                Box::pin(async move { tx.first("SELECT $2 - $1", params![1, 10], |row| row.int(0)).await })
+            })
+            .await;
+        assert!(matches!(&order, Err(Error::Engine(text)) if text.contains("first appear")), "{order:?}");
+    }
+}
+
 const CHILD: &str = "LIDO_STORE_TEST_DIRECTORY";
 
 /// Not a test of its own: the process that the next test kills. It prints each name after the
@@ -934,7 +503,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     let mut acknowledged = Vec::new();
     for round in 0..5u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["child_that_writes_until_it_is_killed", "--exact", "--nocapture"])
+            .args(["sqlite::child_that_writes_until_it_is_killed", "--exact", "--nocapture"])
             .env(CHILD, directory.path())
             .stdout(Stdio::piped())
             .spawn()
