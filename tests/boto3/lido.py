@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -20,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
 PASSWORD = "Correct-horse-1"
 
+# Somebody who may make databases: then every server has one, in place of the embedded store.
+ADMINISTRATOR = os.environ.get("LIDO_TEST_POSTGRES")
+
 # No test may depend on who runs it: the settings of that person's own account are not read.
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith(("LIDO_", "AWS_"))
@@ -34,11 +39,37 @@ def binary() -> str:
     return os.environ.get("LIDO_BIN", str(ROOT / "target" / "debug" / "lido"))
 
 
+def sql(statement: str) -> None:
+    """Runs a statement as the administrator."""
+    flags = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", statement]
+    command = ["psql", ADMINISTRATOR, *flags]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def database_of(data: Path) -> str:
+    """The URL of the database that belongs to a data directory, made for one that has none."""
+    file = data / "database.url"
+    if not file.exists():
+        name = f"lido_test_{secrets.token_hex(8)}"
+        sql(f"CREATE DATABASE {name} TEMPLATE template0")
+        data.mkdir(parents=True, exist_ok=True)
+        file.write_text(urllib.parse.urlsplit(ADMINISTRATOR)._replace(path=f"/{name}").geturl())
+    return file.read_text()
+
+
 class Lido:
     """`lido dev` on a free port, until `stop` or `kill`. It runs and logs in `folder`."""
 
     def __init__(self, folder: Path, *arguments: str, data: str = ":memory:", cwd: Path | None = None):
         defaults = {"--listen": "127.0.0.1:0", "--data": data}
+        self._database = None
+        if ADMINISTRATOR and "--data" not in arguments:
+            if data == ":memory:":
+                defaults["--data"] = tempfile.mkdtemp(prefix="data-", dir=folder)
+            defaults["--database"] = database_of(Path(defaults["--data"]))
+            if data == ":memory:":
+                self._database = urllib.parse.urlsplit(defaults["--database"]).path.lstrip("/")
         words = [word for flag, value in defaults.items() if flag not in arguments for word in (flag, value)]
         self.log = folder / "lido.log"
         self.output: list[str] = []
@@ -77,12 +108,19 @@ class Lido:
             self.process.terminate()
         code = self.process.wait(10)
         self._reader.join(5)
+        self._forget()
         assert code == 0, f"ended with {code}\n{self.log.read_text()[-4000:]}"
 
     def kill(self) -> None:
         """Ends it as a crash does."""
         self.process.kill()
         self.process.wait(10)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Removes what is not kept: memory that is a database."""
+        if self._database:
+            sql(f"DROP DATABASE IF EXISTS {self._database} WITH (FORCE)")
 
     # ---- Clients
 

@@ -1,6 +1,7 @@
 // A Lido process of its own, and what a test asks of it beside the API.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,6 +14,9 @@ import { CognitoIdentityProvider } from "@aws-sdk/client-cognito-identity-provid
 
 export const PASSWORD = "Correct-horse-1";
 export const REGION = "us-east-1";
+
+// Somebody who may make databases: then every server has one, in place of the memory.
+const administrator = process.env.LIDO_TEST_POSTGRES;
 
 // No test may depend on who runs it: the settings of that person's own account are not read.
 for (const name of Object.keys(process.env)) {
@@ -27,30 +31,48 @@ Object.assign(process.env, {
 
 const binary = process.env.LIDO_BIN ?? fileURLToPath(new URL("../../target/debug/lido", import.meta.url));
 
+/** Runs a statement as the administrator. */
+function sql(statement) {
+  const flags = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", statement];
+  execFileSync("psql", [administrator, ...flags], { stdio: ["ignore", "ignore", "inherit"] });
+}
+
+/** Makes a database: its name, and the flags that put a server there. */
+function database(folder) {
+  if (!administrator) return { flags: ["--data", ":memory:"] };
+  const name = `lido_test_${randomBytes(8).toString("hex")}`;
+  sql(`CREATE DATABASE ${name} TEMPLATE template0`);
+  const url = new URL(administrator);
+  url.pathname = name;
+  return { name, flags: ["--data", join(folder, "data"), "--database", url.href] };
+}
+
 /** Starts `lido dev` on a free port. `config` is the text of its lido.toml. */
 export async function start({ args = [], config = "" } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "lido-js-"));
   if (config) writeFileSync(join(folder, "lido.toml"), config);
   const log = join(folder, "lido.log");
-  const child = spawn(binary, ["dev", "--listen", "127.0.0.1:0", "--data", ":memory:", ...args], {
+  const { name, flags } = database(folder);
+  const child = spawn(binary, ["dev", "--listen", "127.0.0.1:0", ...flags, ...args], {
     cwd: folder,
     stdio: ["ignore", "pipe", "pipe"],
   });
   child.stderr.pipe(createWriteStream(log));
   const ended = once(child, "exit");
   for await (const line of createInterface({ input: child.stdout })) {
-    if (line.startsWith("ready ")) return new Lido(child, ended, folder, line.split(" ")[1]);
+    if (line.startsWith("ready ")) return new Lido(child, ended, folder, line.split(" ")[1], name);
   }
   await ended;
   throw new Error(`Lido did not start:\n${readFileSync(log)}`);
 }
 
 export class Lido {
-  constructor(child, ended, folder, url) {
+  constructor(child, ended, folder, url, database) {
     this.child = child;
     this.ended = ended;
     this.folder = folder;
     this.url = url;
+    this.database = database;
     // The host of the issuer in development mode.
     this.publicUrl = `http://localhost:${new URL(url).port}`;
     // What else it prints is of no interest, but must be read.
@@ -61,6 +83,7 @@ export class Lido {
     this.child.kill("SIGTERM");
     const [code] = await this.ended;
     rmSync(this.folder, { recursive: true });
+    if (this.database) sql(`DROP DATABASE IF EXISTS ${this.database} WITH (FORCE)`);
     if (code !== 0) throw new Error(`Lido ended with ${code}`);
   }
 

@@ -99,6 +99,11 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// The same pool, by way of another server: one that was started anew, or another node.
+    pub fn at(&self, lido: &Lido) -> Self {
+        Self { lido: lido.clone(), ..self.clone() }
+    }
+
     /// Calls an operation with the pool's id.
     pub async fn call(&self, operation: &str, body: Value) -> Answer {
         self.lido.call(operation, merged(json!({ "UserPoolId": self.id }), body)).await
@@ -199,6 +204,11 @@ pub struct App {
 }
 
 impl App {
+    /// The same application, by way of another server.
+    pub fn at(&self, lido: &Lido) -> Self {
+        Self { lido: lido.clone(), pool: self.pool.at(lido), ..self.clone() }
+    }
+
     /// Calls an operation with the client's id, and the secret hash if the client has a secret.
     pub async fn call(&self, operation: &str, body: Value) -> Answer {
         let mut body = merged(json!({ "ClientId": self.id }), body);

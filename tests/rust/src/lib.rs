@@ -5,6 +5,9 @@
 //! what a test makes in it; [`Answer`] is what it asserts on, always whole. [`Functions`] and
 //! [`MailServer`] are the other ends of triggers and of e-mail.
 //!
+//! Servers keep their data in memory, in a directory where a test needs that, or, all of them, in databases of
+//! their own where `LIDO_TEST_POSTGRES` is set: `python3 tests/postgres.py cargo test -p lido-tests`.
+//!
 //! Not in here: real SDKs, which are the neighbouring folders. The binary is `$LIDO_BIN`, or the `lido` beside
 //! the test executable's directory: `cargo build -p lido` comes first. Nothing sleeps: tests move the
 //! server's clock or wait for its inbox.
@@ -14,6 +17,7 @@ mod app;
 mod functions;
 mod inbox;
 mod mail_server;
+mod postgres;
 mod process;
 mod tokens;
 
@@ -22,7 +26,11 @@ pub use app::{App, ClientBuilder, PASSWORD, Pool, PoolBuilder, User, UserBuilder
 pub use functions::{Functions, Invocation, Reply};
 pub use inbox::Inbox;
 pub use mail_server::{Mail, MailServer};
-pub use process::{Clock, Lido, Setup};
+pub use postgres::{
+    PostgresServer, administrator, certificates, connections, create_database, execute, on_postgres,
+    with_database,
+};
+pub use process::{Clock, Lido, Setup, program};
 pub use tokens::{Tokens, claims, header};
 
 use serde_json::Value;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// A message that arrived.
 #[derive(Clone, Debug)]
@@ -21,6 +21,10 @@ struct Inner {
     arrived: Notify,
     /// What every recipient is answered, unless accepted.
     refusal: Mutex<Option<String>>,
+    /// While true, recipients are not answered.
+    holding: watch::Sender<bool>,
+    /// How many recipients were named so far.
+    named: watch::Sender<usize>,
 }
 
 /// Speaks SMTP on a port of its own for as long as the test's runtime lives.
@@ -56,6 +60,20 @@ impl MailServer {
     /// Answers recipients with this line from now on (`550 no such mailbox`); with none, accepts them.
     pub fn refuse(&self, with: Option<&str>) {
         *self.inner.refusal.lock().unwrap_or_else(PoisonError::into_inner) = with.map(str::to_owned);
+    }
+
+    /// Leaves recipients without an answer from now on, or answers all who wait for one.
+    pub fn hold(&self, holding: bool) {
+        self.inner.holding.send_replace(holding);
+    }
+
+    /// Waits until so many recipients were named, whatever was answered.
+    pub async fn named(&self, count: usize) {
+        let mut named = self.inner.named.subscribe();
+        let waiting = named.wait_for(|named| *named >= count);
+        let patience = std::time::Duration::from_secs(30);
+        let outcome = tokio::time::timeout(patience, waiting).await.expect("a recipient is named in time");
+        outcome.expect("the server lives as long as its handle");
     }
 
     /// The messages so far.
@@ -106,6 +124,9 @@ async fn converse(stream: TcpStream, inner: Arc<Inner>) -> std::io::Result<()> {
             }
             "RCPT" => {
                 to = address();
+                inner.named.send_modify(|named| *named += 1);
+                let free = inner.holding.subscribe().wait_for(|holding| !holding).await.is_ok();
+                debug_assert!(free, "the sender is in `inner`");
                 let refusal = inner.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 refusal.unwrap_or_else(|| "250 ok".to_owned())
             }

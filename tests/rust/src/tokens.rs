@@ -32,6 +32,11 @@ impl Tokens {
         }
     }
 
+    /// The same tokens, by way of another server.
+    pub fn at(&self, lido: &Lido) -> Self {
+        Self { lido: lido.clone(), ..self.clone() }
+    }
+
     /// Calls an operation with the access token.
     pub async fn call(&self, operation: &str, body: Value) -> Answer {
         self.lido.call(operation, merged(json!({ "AccessToken": self.access }), body)).await
