@@ -1,6 +1,7 @@
 //! The machine, and what processes use of it.
 
 use std::fs;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -57,10 +58,13 @@ pub(crate) struct Memory {
 impl Process {
     /// CPU time of all its threads so far, in steps of the system's tick (10 ms).
     pub(crate) fn cpu(self) -> Result<Duration> {
+        Ok(time(self.stat()?.own))
+    }
+
+    fn stat(self) -> Result<Stat> {
         let path = format!("/proc/{}/stat", self.0);
         let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
-        let ticks = ticks(&stat).context(path)?;
-        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+        Stat::parse(&stat).context(path)
     }
 
     pub(crate) fn memory(self) -> Result<Memory> {
@@ -77,12 +81,131 @@ impl Process {
     }
 }
 
-/// User and system time of `/proc/<pid>/stat`: the 14th and 15th field.
-fn ticks(stat: &str) -> Option<u64> {
-    // The second field, the name in parentheses, may hold anything.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+/// What counts of `/proc/<pid>/stat`. Times are user and system time together, in ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    parent: u32,
+    own: u64,
+    /// Of its children that have ended.
+    ended: u64,
+}
+
+impl Stat {
+    fn parse(stat: &str) -> Option<Self> {
+        // The second field, the name in parentheses, may hold anything; behind it comes the third.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+        let ticks = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(Self {
+            parent: fields.get(1)?.parse().ok()?,
+            own: ticks(14)? + ticks(15)?,
+            ended: ticks(16)? + ticks(17)?,
+        })
+    }
+}
+
+fn time(ticks: u64) -> Duration {
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// The processes of a PostgreSQL cluster: one that listens, and its children.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cluster {
+    postmaster: Process,
+}
+
+impl Cluster {
+    /// The one that the process `backend` belongs to. None when that is no process of this machine that has
+    /// `database` in its title, as every backend has the name of its database: the cluster is elsewhere then, and
+    /// somebody else may have the number.
+    pub(crate) fn of(backend: u32, database: &str) -> Option<Self> {
+        let title = fs::read(format!("/proc/{backend}/cmdline")).ok()?;
+        let title = String::from_utf8_lossy(&title);
+        let is_one = title.split([' ', '\0']).any(|word| word == database);
+        let postmaster = Process(Process(backend).stat().ok()?.parent);
+        is_one.then_some(Self { postmaster })
+    }
+
+    /// CPU time of all of them so far, those that have ended included.
+    pub(crate) fn cpu(self) -> Result<Duration> {
+        let postmaster = self.postmaster.stat()?;
+        let mut ticks = postmaster.own + postmaster.ended;
+        for entry in fs::read_dir("/proc").context("/proc")? {
+            let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            // An error means that it has just ended.
+            if let Ok(stat) = Process(id).stat()
+                && stat.parent == self.postmaster.0
+            {
+                ticks += stat.own;
+            }
+        }
+        Ok(time(ticks))
+    }
+}
+
+/// Whose CPU time counts; absent where the processes are not known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Meter {
+    pub(crate) server: Option<Process>,
+    pub(crate) database: Option<Cluster>,
+}
+
+/// CPU time that was used in a while.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cpu {
+    pub(crate) server: Option<Duration>,
+    pub(crate) database: Option<Duration>,
+    /// This process, the load generator.
+    pub(crate) client: Duration,
+}
+
+/// A while that goes on.
+#[derive(Debug)]
+pub(crate) struct Metered {
+    meter: Meter,
+    before: Cpu,
+    own: OwnCpu,
+}
+
+impl Meter {
+    fn read(self) -> Result<Cpu> {
+        Ok(Cpu {
+            server: self.server.map(Process::cpu).transpose()?,
+            database: self.database.map(Cluster::cpu).transpose()?,
+            client: Duration::ZERO,
+        })
+    }
+
+    pub(crate) fn start(self) -> Result<Metered> {
+        let before = self.read()?;
+        Ok(Metered { meter: self, before, own: OwnCpu::now() })
+    }
+}
+
+impl Metered {
+    pub(crate) fn elapsed(self) -> Result<Cpu> {
+        // First this one: reading /proc costs time as well.
+        let client = self.own.elapsed();
+        let now = self.meter.read()?;
+        let between = |now: Option<Duration>, before: Option<Duration>| Some(now?.saturating_sub(before?));
+        Ok(Cpu {
+            server: between(now.server, self.before.server),
+            database: between(now.database, self.before.database),
+            client,
+        })
+    }
+}
+
+impl AddAssign for Cpu {
+    fn add_assign(&mut self, other: Self) {
+        let sum = |one: Option<Duration>, other: Option<Duration>| match (one, other) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+        self.server = sum(self.server, other.server);
+        self.database = sum(self.database, other.database);
+        self.client += other.client;
+    }
 }
 
 fn clock(id: ClockId) -> Duration {
@@ -139,10 +262,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_found_behind_any_name() {
-        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 812 0 0 0 31 11 0 0 20 0 9 0 100 5 6";
-        assert_eq!(ticks(stat), Some(42));
-        assert_eq!(ticks("7 (lido"), None);
+    fn times_are_found_behind_any_name() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 812 0 0 0 31 11 5 6 20 0 9 0 100 5 6";
+        assert_eq!(Stat::parse(stat), Some(Stat { parent: 1, own: 42, ended: 11 }));
+        assert_eq!(Stat::parse("7 (lido"), None);
+        assert_eq!(Stat::parse("7 (lido) S 1"), None);
+    }
+
+    #[test]
+    fn a_cluster_is_known_by_the_title_of_a_backend() {
+        assert!(Cluster::of(std::process::id(), "no_such_database").is_none());
+        let title = fs::read_to_string("/proc/self/cmdline").unwrap();
+        let program = title.split('\0').next().unwrap();
+        // Whoever started the test has this process among its children.
+        let cluster = Cluster::of(std::process::id(), program).unwrap();
+        let own = Process(std::process::id()).cpu().unwrap();
+        assert!(cluster.cpu().unwrap() >= own);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_counted() {
+        let meter = Meter { server: Some(Process(std::process::id())), database: None };
+        let mut cpu = meter.start().unwrap().elapsed().unwrap();
+        cpu += Cpu { server: Some(Duration::from_secs(1)), database: None, client: Duration::from_secs(2) };
+        assert!(cpu.server.unwrap() >= Duration::from_secs(1) && cpu.client >= Duration::from_secs(2));
+        assert!(cpu.database.is_none());
     }
 
     #[test]

@@ -3,16 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hyper::Method;
 use lido_crypto::srp::client;
 use lido_domain::PoolId;
+use lido_store::{Location, Options, Role, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::database::Database;
 use crate::drive::{Connection, Endpoint, Stop, connect, drive};
+use crate::fill::fill;
 use crate::machine::System;
 use crate::workloads::{Workload, sign_in};
 
@@ -33,6 +36,15 @@ pub(crate) fn email(number: usize) -> String {
     format!("{}@example.com", name(number))
 }
 
+/// How users get into a pool.
+#[derive(Clone, Debug)]
+pub(crate) enum Filling {
+    /// One by one, by the server.
+    Api,
+    /// Beside the server, in its store at this place. `database`: the same where it is PostgreSQL.
+    Store { location: Location, database: Option<Arc<Database>> },
+}
+
 /// A prepared server.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -44,7 +56,9 @@ pub(crate) struct World {
     /// One `A` for all exchanges. A real client makes one for each, in a tenth of what follows.
     pub(crate) srp: Arc<client::Client>,
     pub(crate) active: Vec<Active>,
-    users: usize,
+    pub(crate) users: usize,
+    /// How long it took to make them.
+    pub(crate) filled_in: Duration,
     /// Of the active users, in their order; empty until fetched.
     codes: RefCell<Vec<String>>,
     operations: Cell<usize>,
@@ -63,6 +77,7 @@ impl World {
     pub(crate) async fn prepare(
         endpoint: Endpoint,
         users: u32,
+        filling: &Filling,
         clients: u16,
         workloads: &[Workload],
     ) -> Result<Self> {
@@ -89,20 +104,40 @@ impl World {
             srp: Arc::new(client::Client::new(&System)),
             active: Vec::new(),
             users,
+            filled_in: Duration::ZERO,
             codes: RefCell::default(),
             operations: Cell::new(0),
         };
-        world.create_users(clients).await?;
+        let began = Instant::now();
+        world.fill(filling, clients).await?;
+        world.filled_in = began.elapsed();
+        eprintln!("users: {users} in {:.1} s", world.filled_in.as_secs_f64());
         world.active =
             world.activate(clients, workloads.iter().any(|workload| workload.needs_tokens())).await?;
         Ok(world)
     }
 
-    async fn create_users(&self, clients: u16) -> Result<()> {
+    async fn fill(&self, filling: &Filling, clients: u16) -> Result<()> {
+        let Filling::Store { location, database } = filling else {
+            return self.create_users(clients, self.users).await;
+        };
+        self.create_users(1, 1).await?;
+        let store = Store::open(Options::at(location.clone(), Role::Tool)).await?;
+        let filled = fill(&store, &self.pool, self.users, name).await;
+        store.close().await;
+        filled?;
+        match database {
+            Some(database) => database.settle().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The first `count` users, by the API.
+    async fn create_users(&self, clients: u16, count: usize) -> Result<()> {
         let mut connections = connect(&self.endpoint, clients).await?;
         let step = (self.users / 10).max(1);
         let create = async |connection: &mut Connection, number: usize| {
-            if number.is_multiple_of(step) {
+            if number.is_multiple_of(step) && number > 0 {
                 eprintln!("users: {number} of {}", self.users);
             }
             let body = json!({
@@ -117,7 +152,7 @@ impl World {
             });
             Ok(connection.call("AdminCreateUser", &body).await?.took)
         };
-        drive(&mut connections, Stop::Operations(self.users), create).await.require_success()?;
+        drive(&mut connections, Stop::Operations(count), create).await.require_success()?;
         Ok(())
     }
 

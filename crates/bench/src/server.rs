@@ -25,26 +25,43 @@ pub(crate) struct Server {
     pub(crate) ready_after: Duration,
 }
 
+/// Where a server keeps its data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// Nowhere.
+    Memory,
+    Directory(&'a Path),
+    /// `keys`: the directory of its master key.
+    Database {
+        url: &'a str,
+        keys: &'a Path,
+    },
+}
+
 /// Starts `lido dev` on a free port, with its defaults and nothing of this process's configuration.
-/// `data`: absent, nothing is kept. `directory`: where it runs. `log`: where its log goes; nowhere if absent.
-pub(crate) fn lido(
-    binary: &Path,
-    data: Option<&Path>,
-    directory: &Path,
-    log: Option<&Path>,
-) -> Result<Server> {
+/// `directory`: where it runs. `log`: where its log goes; nowhere if absent.
+pub(crate) fn lido(binary: &Path, place: Place<'_>, directory: &Path, log: Option<&Path>) -> Result<Server> {
     let log = match log {
         Some(path) => Stdio::from(File::create(path).with_context(|| path.display().to_string())?),
         None => Stdio::null(),
     };
     let mut command = Command::new(binary);
-    command.args(["dev", "--listen", "127.0.0.1:0", "--data"]);
-    command.arg(data.unwrap_or(Path::new(":memory:"))).current_dir(directory).stderr(log);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LIDO_") {
             command.env_remove(name);
         }
     }
+    let data = match place {
+        Place::Memory => Path::new(":memory:"),
+        Place::Directory(data) => data,
+        Place::Database { url, keys } => {
+            // Not as an argument: everybody on the machine could read its password.
+            command.env("LIDO_DATABASE", url);
+            keys
+        }
+    };
+    command.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+    command.current_dir(directory).stderr(log);
     Server::spawn(command)
 }
 

@@ -75,6 +75,10 @@ impl Parts {
 }
 
 impl Workload {
+    /// Those that should cost the same however many users the pool has.
+    pub(crate) const FLAT: [Self; 4] =
+        [Self::UserPasswordAuth, Self::AdminGetUser, Self::ListUsersByEmail, Self::ListUsersByPrefix];
+
     /// In the order in which they run. SignUp is the last: it makes the pool larger.
     pub(crate) const ALL: [Self; 10] = [
         Self::GetUserAttributeVerificationCode,
@@ -297,6 +301,8 @@ mod tests {
             commit: 25.0,
             commits_per_second: 20_000.0,
             commit_p50_ms: 1.5,
+            read: 10.0,
+            reads_per_second: 100_000.0,
         };
         let parts = Workload::UserSrpAuth.parts();
         assert_eq!(parts.describe(), "2 HTTP + SRP + 2 sign + commit");
