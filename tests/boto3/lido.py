@@ -154,6 +154,11 @@ class Lido:
             text = response.read()
         return json.loads(text) if text else None
 
+    def kids(self, pool: str) -> list[str]:
+        """The ids of the keys that a pool's tokens may be signed with, in their order."""
+        with urllib.request.urlopen(f"{self.url}/{pool}/.well-known/jwks.json", timeout=60) as response:
+            return sorted(key["kid"] for key in json.load(response)["keys"])
+
     def messages(self, **query: Any) -> list[dict[str, Any]]:
         """The inbox, newest first; `wait` and `after` as the control API has them."""
         return self.control("GET", "messages?" + urllib.parse.urlencode(query))["messages"]
