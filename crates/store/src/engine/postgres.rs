@@ -880,6 +880,10 @@ const LOCK_ROW: &str = "INSERT INTO schema_migrations (version, name, checksum, 
      VALUES (0, 'lock', '', 0) ON CONFLICT (version) DO NOTHING";
 const LOCK: &str = "SELECT version FROM schema_migrations WHERE version = 0 FOR UPDATE";
 
+/// What a process is told that creates the first table at the same time as another.
+const MET_IN_THE_CATALOGUE: [SqlState; 3] =
+    [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_OBJECT];
+
 impl Database {
     async fn bring_up_to_date(&self, role: Role, migrations: &[Migration]) -> Result<(), Error> {
         let began = Instant::now();
@@ -892,10 +896,9 @@ impl Database {
                 Ok(()) => return Ok(()),
                 Err(Failed::Final(failure)) => return Err(failure),
                 Err(Failed::Statement(failure)) => {
-                    // Two processes that create the first table at once meet in the catalogue.
                     let met = matches!(
                         failure.code(),
-                        Some(code) if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::DUPLICATE_TABLE
+                        Some(code) if MET_IN_THE_CATALOGUE.contains(code)
                     );
                     if !(met || class(&failure) == Class::Refused) || began.elapsed() > RERUN_WITHIN {
                         return Err(error(&failure));
