@@ -60,9 +60,12 @@ const LOST: u32 = 3;
 /// For each connection, where the engine knows them. Every statement of Lido has its index; on small tables, or
 /// before the first ANALYZE, a planner may prefer to scan, which is slow later and locks more than it must:
 /// a serializable scan conflicts with every write to its table.
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 7] = [
     "SET enable_seqscan = off",
     "SET plan_cache_mode = force_generic_plan",
+    // No page of users is worth starting processes or a compiler for, whatever the planner guesses of it.
+    "SET max_parallel_workers_per_gather = 0",
+    "SET jit = off",
     "SET statement_timeout = '60s'",
     "SET lock_timeout = '10s'",
     "SET idle_in_transaction_session_timeout = '60s'",
