@@ -146,6 +146,9 @@ mod tests {
             password_set: Millis(1),
             password_history: None,
             signed_out: Millis(0),
+            mfa: Default::default(),
+            totp_secret: None,
+            totp_pending: None,
             revision: 1,
         };
         let inserted: Result<bool, Error> = store

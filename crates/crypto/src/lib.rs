@@ -1,5 +1,5 @@
 //! The mathematics of sign-in: SRP and password verifiers, sealing of stored secrets, keyed hashes,
-//! signed tokens and the secret hash of app clients.
+//! signed tokens, the secret hash of app clients, time-based codes.
 //!
 //! Everything here is a pure function or an immutable value: no clock, no network, no SQL, no global
 //! randomness (callers pass a [`Random`](lido_domain::Random)). The algorithms themselves come from AWS-LC;
@@ -15,5 +15,6 @@ pub mod keys;
 pub mod seal;
 pub mod secret_hash;
 pub mod srp;
+pub mod totp;
 
 pub use seal::constant_time_eq;

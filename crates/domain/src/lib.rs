@@ -12,6 +12,8 @@ mod time;
 
 pub use ids::{ClientId, PoolId, Sub};
 pub use ports::{Clock, Random, Transport, TriggerHost};
-pub use records::{AppClient, Attributes, Group, Medium, Message, User, UserPool, UserStatus};
+pub use records::{
+    AppClient, Attributes, Group, Medium, Message, MfaFactor, MfaSettings, User, UserPool, UserStatus,
+};
 pub use secret::Secret;
 pub use time::Millis;

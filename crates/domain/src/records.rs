@@ -1,6 +1,6 @@
 //! What is stored. Sealed fields are opaque bytes here; only `lido-idp` opens them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ pub struct UserPool {
     pub id: PoolId,
     pub name: String,
     pub settings: String,
+    /// JSON of what SetUserPoolMfaConfig sets and DescribeUserPool does not return.
+    pub mfa: String,
     pub tags: BTreeMap<String, String>,
     pub created: Millis,
     pub updated: Millis,
@@ -33,9 +35,20 @@ pub struct AppClient {
     pub name: String,
     pub settings: String,
     pub sealed_secret: Option<Vec<u8>>,
+    /// When that secret was made; absent for one that is as old as the client.
+    pub secret_created: Option<Millis>,
+    /// Another one, which is as good as the first.
+    pub second_secret: Option<SealedSecret>,
     pub created: Millis,
     pub updated: Millis,
     pub revision: i64,
+}
+
+/// A secret of an app client and when it was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SealedSecret {
+    pub sealed: Vec<u8>,
+    pub created: Millis,
 }
 
 /// A pool's signing key: one RSA-2048 pair for ID tokens, one for access tokens.
@@ -140,7 +153,67 @@ pub struct User {
     pub password_history: Option<Vec<u8>>,
     /// Tokens without origin_jti that were issued up to this moment are revoked.
     pub signed_out: Millis,
+    pub mfa: MfaSettings,
+    /// Sealed seed of the software token; absent until one is verified.
+    pub totp_secret: Option<Vec<u8>>,
+    /// Sealed seed of a software token that waits for its first code.
+    pub totp_pending: Option<Vec<u8>>,
     pub revision: i64,
+}
+
+/// A second factor, in the order in which users are shown them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum MfaFactor {
+    SmsMfa,
+    EmailOtp,
+    SoftwareTokenMfa,
+}
+
+impl MfaFactor {
+    pub const ALL: [Self; 3] = [Self::SmsMfa, Self::EmailOtp, Self::SoftwareTokenMfa];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SmsMfa => "SMS_MFA",
+            Self::EmailOtp => "EMAIL_OTP",
+            Self::SoftwareTokenMfa => "SOFTWARE_TOKEN_MFA",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|factor| factor.as_str() == text)
+    }
+
+    /// The attribute that codes of this factor are sent to.
+    pub fn address(self) -> Option<&'static str> {
+        match self {
+            Self::SmsMfa => Some("phone_number"),
+            Self::EmailOtp => Some("email"),
+            Self::SoftwareTokenMfa => None,
+        }
+    }
+}
+
+/// What a user has turned on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MfaSettings {
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub enabled: BTreeSet<MfaFactor>,
+    /// One of `enabled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preferred: Option<MfaFactor>,
+    /// What the user calls the device that makes its codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_name: Option<String>,
+}
+
+impl MfaSettings {
+    pub fn disable(&mut self, factor: MfaFactor) {
+        self.enabled.remove(&factor);
+        self.preferred = self.preferred.filter(|preferred| *preferred != factor);
+    }
 }
 
 /// A group of a pool's users. Its name is its identity: it is never changed.

@@ -35,7 +35,9 @@ fn proof(route: &Route) -> &'static str {
         Class::SignedIn => "access token",
         Class::AppClient => "app client, and its secret hash",
         Class::Session => "app client, and the session of the sign-in",
+        Class::TokenOrSession => "access token, or the session of the sign-in",
         Class::RefreshToken => "refresh token, and the app client's secret",
+        Class::ClientSecret => "app client, and its secret",
         Class::NotBuilt if route.facts.unsigned => "none by AWS signature",
         Class::NotBuilt => "AWS signature (SigV4)",
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use lido_domain::{Attributes, User};
+use lido_domain::{Attributes, MfaFactor, User};
 use lido_wire::types::{AttributeDataType, AttributeType, SchemaAttributeType};
 
 use crate::fault::{self, Result};
@@ -162,6 +162,12 @@ pub fn remove(user: &mut User, names: &[String]) {
     for name in names {
         user.attributes.remove(name);
         user.pending.remove(name);
+        // A factor without its address is none.
+        for factor in MfaFactor::ALL {
+            if factor.address() == Some(name.as_str()) {
+                user.mfa.disable(factor);
+            }
+        }
     }
 }
 
@@ -199,6 +205,9 @@ pub fn for_event(pool: &Pool, user: &User) -> BTreeMap<String, String> {
         {
             attributes.insert(format!("cognito:{}_alias", name.kind), value.clone());
         }
+    }
+    if !user.mfa.enabled.is_empty() {
+        attributes.insert("cognito:mfa_enabled".to_owned(), "true".to_owned());
     }
     attributes
 }
@@ -443,6 +452,7 @@ mod tests {
             id: PoolId::new("local_pool"),
             name: "pool".into(),
             settings: settings.to_string(),
+            mfa: "{}".into(),
             tags: BTreeMap::new(),
             created: Millis(0),
             updated: Millis(0),
@@ -459,12 +469,15 @@ mod tests {
                 name: "client".into(),
                 settings: settings.to_string(),
                 sealed_secret: None,
+                secret_created: None,
+                second_secret: None,
                 created: Millis(0),
                 updated: Millis(0),
                 revision: 0,
             },
             settings: serde_json::from_value(settings).unwrap(),
             secret: None,
+            second_secret: None,
         }
     }
 
@@ -483,6 +496,9 @@ mod tests {
             password_set: Millis(0),
             password_history: None,
             signed_out: Millis(0),
+            mfa: Default::default(),
+            totp_secret: None,
+            totp_pending: None,
             revision: 0,
         }
     }

@@ -109,12 +109,17 @@ impl Caller for SignedIn {
     async fn prove(cx: &Cx, request: &Request) -> Result<Self> {
         let token = request.body.get("AccessToken").and_then(Value::as_str).unwrap_or_default();
         let claims = tokens::verify::access_token(cx, token).await?;
+        let has_scope = claims.scopes.iter().any(|scope| scope == ACCOUNT_SCOPE);
         // A deleted user's sign-ins are gone with it: that is told apart from a revoked one.
-        let Some(user) = claims.user else { return Err(fault::user_not_found().into()) };
+        let Some(user) = claims.user else {
+            // The tokens of app clients belong to no user, and lack the scope.
+            let fault = if has_scope { fault::user_not_found() } else { fault::access_token_scopes() };
+            return Err(fault.into());
+        };
         if !claims.stands.unwrap_or(claims.issued.0 > user.signed_out.0) {
             return Err(fault::access_token_revoked().into());
         }
-        if !claims.scopes.iter().any(|scope| scope == ACCOUNT_SCOPE) {
+        if !has_scope {
             return Err(fault::access_token_scopes().into());
         }
         if !user.enabled {
@@ -175,6 +180,28 @@ impl Caller for ChallengeAnswer {
     }
 }
 
+/// A signed-in user, or one who is to set up a second factor: the session of that challenge is in the input.
+#[derive(Debug)]
+pub enum TokenOrSession {
+    SignedIn(Box<SignedIn>),
+    Session,
+}
+
+#[async_trait]
+impl Caller for TokenOrSession {
+    const CLASS: Class = Class::TokenOrSession;
+
+    /// Errors: [`fault::access_token_or_session`], those of [`SignedIn::prove`].
+    async fn prove(cx: &Cx, request: &Request) -> Result<Self> {
+        let is_given = |name: &str| request.body.get(name).is_some_and(Value::is_string);
+        match (is_given("AccessToken"), is_given("Session")) {
+            (true, false) => Ok(Self::SignedIn(Box::new(SignedIn::prove(cx, request).await?))),
+            (false, true) => Ok(Self::Session),
+            _ => Err(fault::access_token_or_session().into()),
+        }
+    }
+}
+
 /// An application that holds a refresh token: the token, the client and its secret are in the input.
 #[derive(Debug)]
 pub struct RefreshTokenHolder;
@@ -185,5 +212,29 @@ impl Caller for RefreshTokenHolder {
 
     async fn prove(_cx: &Cx, _request: &Request) -> Result<Self> {
         Ok(Self)
+    }
+}
+
+/// An application that shows its client's secret, and acts for nobody but itself.
+#[derive(Debug)]
+pub struct ClientWithSecret {
+    pub pool: Arc<Pool>,
+    pub client: Arc<Client>,
+}
+
+#[async_trait]
+impl Caller for ClientWithSecret {
+    const CLASS: Class = Class::ClientSecret;
+
+    /// Errors: [`fault::client_not_found`], [`fault::client_secret_wrong`].
+    async fn prove(cx: &Cx, request: &Request) -> Result<Self> {
+        let text = |name: &str| request.body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let id = text("ClientId");
+        let (pool, client) = cx.client_by_id(id).await?;
+        // The secret is required: a client without one never passes.
+        if !client.holds_secret(Some(text("Secret"))) {
+            return Err(fault::client_secret_wrong(id).into());
+        }
+        Ok(Self { pool, client })
     }
 }

@@ -21,9 +21,17 @@ pub enum Purpose {
     ForgotPassword,
     VerifyEmail,
     VerifyPhoneNumber,
+    /// A second factor, or a first one, in one session of a sign-in.
+    SignInByEmail,
+    SignInBySms,
 }
 
 impl Purpose {
+    /// The purpose of signing in by a code to `email` or `phone_number`.
+    pub fn signing_in(attribute: &str) -> Self {
+        if attribute == "email" { Self::SignInByEmail } else { Self::SignInBySms }
+    }
+
     /// The purpose of verifying `email` or `phone_number`.
     pub fn verifying(attribute: &str) -> Self {
         if attribute == "email" { Self::VerifyEmail } else { Self::VerifyPhoneNumber }
@@ -36,12 +44,15 @@ impl Purpose {
             Self::ForgotPassword => "forgot_password",
             Self::VerifyEmail => "verify:email",
             Self::VerifyPhoneNumber => "verify:phone_number",
+            Self::SignInByEmail => "sign_in:email",
+            Self::SignInBySms => "sign_in:phone_number",
         }
     }
 
-    /// Source: quotas, validity of codes.
+    /// Source: quotas, validity of codes. That of a sign-in ends with its session, this is the longest.
     fn validity(self) -> Duration {
         match self {
+            Self::SignInByEmail | Self::SignInBySms => Millis::minutes(15),
             Self::ForgotPassword => Millis::hours(1),
             Self::SignUp | Self::VerifyEmail | Self::VerifyPhoneNumber => Millis::hours(24),
         }
@@ -52,7 +63,11 @@ impl Purpose {
     fn max_attempts(self) -> i64 {
         match self {
             Self::ForgotPassword => 10,
-            Self::SignUp | Self::VerifyEmail | Self::VerifyPhoneNumber => 15,
+            Self::SignUp
+            | Self::VerifyEmail
+            | Self::VerifyPhoneNumber
+            | Self::SignInByEmail
+            | Self::SignInBySms => 15,
         }
     }
 }
@@ -131,6 +146,8 @@ pub enum Counted {
     /// ForgotPassword and ConfirmForgotPassword together.
     ForgotPassword,
     ChangePassword,
+    /// Codes of sign-ins that are sent by e-mail.
+    EmailMfa,
 }
 
 impl Counted {
@@ -139,6 +156,7 @@ impl Counted {
             Self::GetUserAttributeVerificationCode | Self::ResendConfirmationCode | Self::ChangePassword => 5,
             Self::VerifyUserAttribute | Self::ConfirmSignUp => 15,
             Self::ForgotPassword => 10,
+            Self::EmailMfa => 20,
         }
     }
 
@@ -150,6 +168,7 @@ impl Counted {
             Self::ConfirmSignUp => "confirm_sign_up",
             Self::ForgotPassword => "forgot_password",
             Self::ChangePassword => "change_password",
+            Self::EmailMfa => "email_mfa",
         }
     }
 }

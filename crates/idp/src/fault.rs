@@ -4,7 +4,7 @@
 //! clients that compare the string, *inferred* from the service's framework or its documentation.
 
 use lido_domain::ports::InvokeError;
-use lido_wire::ErrorCode;
+use lido_wire::{ErrorCode, OperationFacts};
 
 /// What a client sees: a code of the model (or of the request framework), its status, its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,9 +164,12 @@ pub fn is_framework(code: &str) -> bool {
     CODES.contains(&code)
 }
 
-/// Nothing of the cause is told.
-pub fn internal() -> Fault {
-    Fault::new(ErrorCode::InternalError, "Internal error.")
+/// Nothing of the cause is told. Some operations have a code of their own for it. `None`: no operation was reached.
+pub fn internal(facts: Option<&OperationFacts>) -> Fault {
+    let own = ErrorCode::InternalServer;
+    let code =
+        if facts.is_some_and(|facts| facts.errors.contains(&own)) { own } else { ErrorCode::InternalError };
+    Fault::new(code, "Internal error.")
 }
 
 /// Attested.
@@ -267,6 +270,26 @@ pub fn group_exists() -> Fault {
 /// is Lido's.
 pub fn too_many_groups_of_user(most: i64) -> Fault {
     invalid_parameter(format!("A user cannot be in more than {most} groups."))
+}
+
+/// Attested by another server of this protocol: AddUserPoolClientSecret.
+pub fn too_many_client_secrets() -> Fault {
+    Fault::new(ErrorCode::LimitExceeded, "Client secrets cannot exceed limit of 2 secrets.")
+}
+
+/// AddUserPoolClientSecret for a client that was made without a secret; the text is Lido's.
+pub fn client_without_secret() -> Fault {
+    invalid_parameter("Secrets cannot be added to an app client that was created without one.")
+}
+
+/// DeleteUserPoolClientSecret; the text follows that of other resources.
+pub fn client_secret_not_found(id: &str) -> Fault {
+    Fault::new(ErrorCode::ResourceNotFound, format!("Client secret {id} does not exist."))
+}
+
+/// DeleteUserPoolClientSecret; code and text are inferred.
+pub fn last_client_secret() -> Fault {
+    invalid_parameter("The last secret of an app client cannot be deleted.")
 }
 
 /// A resource quota, `app clients`.
@@ -615,6 +638,27 @@ pub fn refresh_token_revoked() -> Fault {
     not_authorized("Refresh Token has been revoked")
 }
 
+/// GetTokensFromRefreshToken with a token that was exchanged for another one; the text is inferred.
+pub fn refresh_token_reused() -> Fault {
+    Fault::new(ErrorCode::RefreshTokenReuse, "Refresh token has been invalidated")
+}
+
+/// GetTokensFromRefreshToken, which does not declare PasswordResetRequiredException; the code is inferred.
+pub fn password_reset_required_to_refresh() -> Fault {
+    not_authorized("Password reset required for the user")
+}
+
+/// GetTokensFromRefreshToken and GetClientToken: a secret that is missing, wrong or too many; the text is inferred.
+pub fn client_secret_wrong(client: &str) -> Fault {
+    not_authorized(format!("Unable to verify secret for client {client}"))
+}
+
+/// GetClientToken: none of the scopes that are asked for is one that the client may have; the text is that of
+/// app clients with an unknown scope.
+pub fn scopes_not_allowed(scopes: &[String]) -> Fault {
+    invalid_parameter(format!("Invalid scope requested: {}", scopes.join(" ")))
+}
+
 /// RevokeToken on something that is not a refresh token; the text is inferred.
 pub fn unsupported_token_type() -> Fault {
     Fault::new(ErrorCode::UnsupportedTokenType, "The token type is not supported: pass a refresh token.")
@@ -628,6 +672,88 @@ pub fn revocation_not_enabled() -> Fault {
 /// RevokeToken with a bad client or secret; the text is inferred.
 pub fn unauthorized_client() -> Fault {
     Fault::new(ErrorCode::Unauthorized, "The client or its secret is not valid.")
+}
+
+// ---- Multi-factor authentication -------------------------------------------------------------
+
+/// Measured: a wrong code of SMS_MFA or EMAIL_OTP.
+pub fn code_or_auth_state_mismatch() -> Fault {
+    Fault::new(ErrorCode::CodeMismatch, "Invalid code or auth state for the user.")
+}
+
+/// Attested: a wrong code of SOFTWARE_TOKEN_MFA. No full stop.
+pub fn software_token_mismatch() -> Fault {
+    Fault::new(ErrorCode::CodeMismatch, "Invalid code received for user")
+}
+
+/// Measured: a second use of a code, or of one before it.
+pub fn software_token_used() -> Fault {
+    Fault::new(ErrorCode::ExpiredCode, "Your software token has already been used once.")
+}
+
+/// Documented.
+pub fn software_token_not_enabled() -> Fault {
+    Fault::new(ErrorCode::SoftwareTokenMFANotFound, "Software Token MFA has not been enabled by the userPool")
+}
+
+/// Attested: VerifySoftwareToken with a wrong code, or with nothing to verify.
+pub fn software_token_not_verified() -> Fault {
+    Fault::new(ErrorCode::EnableSoftwareTokenMFA, "Code mismatch and fail enable Software Token MFA")
+}
+
+/// Inferred: the type of the model's other rules on members.
+pub fn access_token_or_session() -> Fault {
+    invalid_parameter("Either AccessToken or Session is required, not both.")
+}
+
+/// Attested: a factor that the user has no address or no verified token for.
+pub fn no_delivery_config(factor: &str) -> Fault {
+    invalid_parameter(format!("User does not have delivery config set to turn on {factor}"))
+}
+
+/// The rule is the model's; the text is Lido's.
+pub fn several_preferred_factors() -> Fault {
+    invalid_parameter("Only one MFA factor can be preferred.")
+}
+
+/// The rule is the model's; the text is Lido's.
+pub fn preferred_factor_not_enabled(factor: &str) -> Fault {
+    invalid_parameter(format!("{factor} must be enabled to be preferred."))
+}
+
+/// The operation is withdrawn; the text is Lido's.
+pub fn only_sms_mfa_option() -> Fault {
+    invalid_parameter("MFAOptions takes only the DeliveryMedium SMS with the AttributeName phone_number.")
+}
+
+/// The type is the service's; the text is Lido's.
+pub fn mfa_type_not_offered() -> Fault {
+    invalid_parameter("The answer is not one of the MFA factors that can be chosen.")
+}
+
+/// The text is Lido's: MFA_SETUP is answered before anything is set up.
+pub fn nothing_set_up() -> Fault {
+    invalid_parameter("No MFA factor has been set up in this session.")
+}
+
+/// The text is Lido's: MFA is required, and the user has no factor and can set none up.
+pub fn no_second_factor() -> Fault {
+    invalid_parameter("User has no MFA factor that this user pool accepts, and none can be set up.")
+}
+
+/// Attested.
+pub fn mfa_off_with_factors() -> Fault {
+    invalid_parameter("Invalid MFA configuration given, can't turn off MFA and configure an MFA together.")
+}
+
+/// Inferred.
+pub fn mfa_without_factors() -> Fault {
+    invalid_parameter("Invalid MFA configuration given, at least one MFA must be configured to turn on MFA.")
+}
+
+/// The rule is documented; the text is Lido's.
+pub fn email_mfa_needs_developer_account() -> Fault {
+    invalid_parameter("EmailMfaConfiguration requires the EmailSendingAccount DEVELOPER.")
 }
 
 // ---- Messages and functions ------------------------------------------------------------------
@@ -663,6 +789,11 @@ pub fn trigger_failed(trigger: &str, error: &InvokeError) -> Fault {
             Fault::new(ErrorCode::InvalidLambdaResponse, "Invalid lambda function output : Invalid JSON")
         }
     }
+}
+
+/// Reported: a sign-in of an unknown user whom the UserMigration function could not bring in.
+pub fn migration_failed(client: &str) -> Fault {
+    Fault::new(ErrorCode::UserNotFound, format!("Exception migrating user in app client {client}"))
 }
 
 /// Attested: an answer that is not the event with a usable response.

@@ -106,7 +106,9 @@ pub enum Class {
     SignedIn,
     AppClient,
     Session,
+    TokenOrSession,
     RefreshToken,
+    ClientSecret,
     /// Without behaviour so far.
     NotBuilt,
 }
@@ -122,6 +124,12 @@ impl Route {
 
     pub fn is_built(&self) -> bool {
         self.run.is_some()
+    }
+
+    /// Whether a signature is not looked at: the model says so of most such operations, and the documentation of the
+    /// one that an app client calls with its secret.
+    pub fn needs_no_signature(&self) -> bool {
+        self.facts.unsigned || self.class == Class::ClientSecret
     }
 }
 

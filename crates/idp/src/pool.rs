@@ -1,23 +1,59 @@
 //! A user pool and an app client as operations see them: the record, its settings parsed once, and
 //! the questions that are asked of them everywhere.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lido_crypto::constant_time_eq;
 use lido_crypto::keys::{KeyRing, Purpose};
 use lido_crypto::secret_hash::secret_hash_matches;
-use lido_domain::{AppClient, Attributes, ClientId, PoolId, Secret, User, UserPool, UserStatus};
+use lido_domain::{AppClient, Attributes, ClientId, MfaFactor, PoolId, Secret, User, UserPool, UserStatus};
 use lido_store::users::SignInName;
 use lido_wire::types::{
-    AliasAttributeType, ExplicitAuthFlowsType, FeatureType, LambdaConfigType, PasswordPolicyType,
-    PreventUserExistenceErrorTypes, SchemaAttributeType, TimeUnitsType, UserPoolClientType, UserPoolTierType,
-    UserPoolType, UsernameAttributeType, VerifiedAttributeType,
+    AliasAttributeType, EmailMfaConfigType, ExplicitAuthFlowsType, FeatureType, LambdaConfigType,
+    PasswordPolicyType, PreventUserExistenceErrorTypes, SchemaAttributeType, SoftwareTokenMfaConfigType,
+    TimeUnitsType, UserPoolClientType, UserPoolMfaType, UserPoolTierType, UserPoolType,
+    UsernameAttributeType, VerifiedAttributeType, WebAuthnConfigurationType,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use crate::cx::{Issuer, Settings};
 use crate::fault::{self, Error, Result};
 use crate::tokens::keys::PoolKeys;
+
+/// What SetUserPoolMfaConfig sets besides the pool's settings; stored as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MfaConfig {
+    /// Whether codes are sent by SMS, by the SmsConfiguration of the settings.
+    pub sms: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_token: Option<SoftwareTokenMfaConfigType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<EmailMfaConfigType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_authn: Option<WebAuthnConfigurationType>,
+}
+
+impl MfaConfig {
+    /// The factors that are set up, whether or not they are asked for.
+    pub fn factors(&self) -> impl Iterator<Item = MfaFactor> {
+        let software_token = self.software_token.as_ref().is_some_and(|token| token.enabled == Some(true));
+        [
+            (self.sms, MfaFactor::SmsMfa),
+            (self.email.is_some(), MfaFactor::EmailOtp),
+            (software_token, MfaFactor::SoftwareTokenMfa),
+        ]
+        .into_iter()
+        .filter_map(|(is_on, factor)| is_on.then_some(factor))
+    }
+
+    /// As it is stored.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a configuration has only string keys")
+    }
+}
 
 /// A user pool. Kept for as long as its revision stands, with its parsed signing keys.
 #[derive(Debug)]
@@ -25,13 +61,24 @@ pub struct Pool {
     pub record: UserPool,
     /// What DescribeUserPool returns, without the members that are columns of the record.
     pub settings: UserPoolType,
+    /// What only GetUserPoolMfaConfig returns.
+    pub mfa: MfaConfig,
     pub(crate) keys: OnceCell<PoolKeys>,
 }
 
 impl Pool {
     pub fn parse(record: UserPool) -> Result<Self> {
         let settings = serde_json::from_str(&record.settings).map_err(Error::internal)?;
-        Ok(Self { record, settings, keys: OnceCell::new() })
+        let mfa = serde_json::from_str(&record.mfa).map_err(Error::internal)?;
+        Ok(Self { record, settings, mfa, keys: OnceCell::new() })
+    }
+
+    /// The second factors that the pool asks for.
+    pub fn mfa_factors(&self) -> BTreeSet<MfaFactor> {
+        if self.settings.mfa_configuration.is_none_or(|mode| mode == UserPoolMfaType::Off) {
+            return BTreeSet::new();
+        }
+        self.mfa.factors().collect()
     }
 
     /// Whether names are told apart by case. Source: `UsernameConfiguration`, true when absent.
@@ -166,24 +213,28 @@ pub struct Client {
     /// What DescribeUserPoolClient returns, without the members that are columns of the record.
     pub settings: UserPoolClientType,
     pub secret: Option<Secret<String>>,
+    /// Another one, which is as good as the first.
+    pub second_secret: Option<Secret<String>>,
 }
+
+/// The scopes that need no resource server.
+pub const STANDARD_SCOPES: [&str; 5] =
+    ["phone", "email", "openid", "profile", "aws.cognito.signin.user.admin"];
 
 impl Client {
     pub fn parse(record: AppClient, keyring: &KeyRing) -> Result<Self> {
         let settings = serde_json::from_str(&record.settings).map_err(Error::internal)?;
-        let secret = match &record.sealed_secret {
-            None => None,
-            Some(sealed) => {
-                let plain = keyring
-                    .open(Purpose::ClientSecret, &Self::seal_context(&record.pool, &record.id), sealed)
-                    .map_err(Error::internal)?;
-                Some(Secret::new(String::from_utf8(plain).map_err(Error::internal)?))
-            }
+        let context = Self::seal_context(&record.pool, &record.id);
+        let open = |sealed: &[u8]| {
+            let plain = keyring.open(Purpose::ClientSecret, &context, sealed).map_err(Error::internal)?;
+            Ok::<_, Error>(Secret::new(String::from_utf8(plain).map_err(Error::internal)?))
         };
-        Ok(Self { record, settings, secret })
+        let secret = record.sealed_secret.as_deref().map(open).transpose()?;
+        let second_secret = record.second_secret.as_ref().map(|second| open(&second.sealed)).transpose()?;
+        Ok(Self { record, settings, secret, second_secret })
     }
 
-    /// What a client's secret is sealed for.
+    /// What a client's secrets are sealed for.
     pub fn seal_context<'a>(pool: &'a PoolId, id: &'a ClientId) -> [&'a [u8]; 2] {
         [pool.as_str().as_bytes(), id.as_str().as_bytes()]
     }
@@ -231,6 +282,19 @@ impl Client {
         rotation.is_some_and(|rotation| rotation.feature == FeatureType::Enabled)
     }
 
+    /// How long after its first exchange a refresh token may be exchanged again. Source: RefreshTokenRotation.
+    pub fn retry_grace_period(&self) -> Duration {
+        let rotation = self.settings.refresh_token_rotation.as_ref();
+        let seconds = rotation.and_then(|rotation| rotation.retry_grace_period_seconds).unwrap_or_default();
+        Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+    }
+
+    /// The allowed scopes of resource servers.
+    pub fn custom_scopes(&self) -> impl Iterator<Item = &str> {
+        let allowed = self.settings.allowed_oauth_scopes.iter().flatten();
+        allowed.map(String::as_str).filter(|scope| !STANDARD_SCOPES.contains(scope))
+    }
+
     /// Whether tokens carry what names their sign-in, `origin_jti`.
     pub fn names_sign_ins(&self) -> bool {
         self.revokes_tokens() || self.rotates_refresh_tokens()
@@ -276,28 +340,37 @@ impl Client {
     }
 
     /// Source: SecretHash is base64(HMAC-SHA256(secret, user name + client id)). `names`: the name as
-    /// the request carries it, then the names it stands for; a hash over any of them is right.
+    /// the request carries it, then the names it stands for; a hash over any of them, made with either secret, is
+    /// right.
     pub fn check_secret_hash(&self, sent: Option<&str>, names: &[&str]) -> Result<()> {
         let id = self.record.id.as_str();
         match (&self.secret, sent) {
             (None, None) => Ok(()),
             (Some(_), None) => Err(fault::secret_hash_missing(id).into()),
-            (None, Some(_)) => Err(fault::secret_hash_wrong(id).into()),
-            (Some(secret), Some(sent)) => {
-                let right = names
-                    .iter()
-                    .fold(false, |right, name| secret_hash_matches(name, id, secret.expose(), sent) | right);
+            (_, Some(sent)) => {
+                // Every one is tried: how long that takes tells nothing of which is right.
+                let right = self.secrets().fold(false, |right, secret| {
+                    let matches = |name: &&str| secret_hash_matches(name, id, secret.expose(), sent);
+                    names.iter().fold(right, |right, name| matches(name) | right)
+                });
                 if right { Ok(()) } else { Err(fault::secret_hash_wrong(id).into()) }
             }
         }
     }
 
-    /// Whether `sent` is the client's secret, or the client has none and none was sent.
+    /// The secrets in force: none, one or two.
+    fn secrets(&self) -> impl Iterator<Item = &Secret<String>> {
+        self.secret.iter().chain(&self.second_secret)
+    }
+
+    /// Whether `sent` is a secret of the client, or the client has none and none was sent.
     pub fn holds_secret(&self, sent: Option<&str>) -> bool {
         match (&self.secret, sent) {
             (None, None) => true,
-            (Some(secret), Some(sent)) => constant_time_eq(secret.expose().as_bytes(), sent.as_bytes()),
-            _ => false,
+            (_, Some(sent)) => self.secrets().fold(false, |right, secret| {
+                constant_time_eq(secret.expose().as_bytes(), sent.as_bytes()) | right
+            }),
+            (Some(_), None) => false,
         }
     }
 

@@ -13,10 +13,13 @@ use tracing::{error, warn};
 use crate::fault::Result;
 
 /// Every column of sealed values. A test compares this list with the schema.
-pub static COLUMNS: [(&Column, Purpose); 6] = [
+pub static COLUMNS: [(&Column, Purpose); 9] = [
     (&sealed::USER_PASSWORD, Purpose::PasswordVerifier),
     (&sealed::USER_PASSWORD_HISTORY, Purpose::PasswordVerifier),
+    (&sealed::USER_TOTP_SECRET, Purpose::TotpSecret),
+    (&sealed::USER_TOTP_PENDING, Purpose::TotpSecret),
     (&sealed::CLIENT_SECRET, Purpose::ClientSecret),
+    (&sealed::SECOND_CLIENT_SECRET, Purpose::ClientSecret),
     (&sealed::SIGNING_KEY, Purpose::PrivateKey),
     (&sealed::OUTBOX, Purpose::Message),
     (&sealed::INBOX, Purpose::Message),
@@ -151,11 +154,12 @@ mod tests {
     use super::*;
 
     /// Byte columns that are not sealed by a data key.
-    const OTHERS: [(&str, &str, &str); 5] = [
+    const OTHERS: [(&str, &str, &str); 6] = [
         ("installation", "value", "no secret"),
         ("wrapped_keys", "wrapped", "sealed by a master key"),
         ("codes", "digest", "a keyed hash"),
         ("token_sessions", "digest", "a keyed hash"),
+        ("rotated_tokens", "digest", "a keyed hash"),
         ("redeemed", "digest", "a keyed hash"),
     ];
 

@@ -318,6 +318,9 @@ async fn create_user(cx: &Cx, pool: &Pool, seed: &UserSeed) -> Result<bool, Erro
         password_set: now,
         password_history: None,
         signed_out: Millis::default(),
+        mfa: Default::default(),
+        totp_secret: None,
+        totp_pending: None,
         revision: 0,
     };
     if let Some(password) = &seed.password {

@@ -47,15 +47,14 @@ pub(crate) async fn answer(
     async {
         let route = route(&head.headers);
         let outcome = AssertUnwindSafe(run(app, head, body, source, route, &id)).catch_unwind().await;
+        let internal = || Err(fault::internal(route.map(|route| route.facts)));
         let (answer, caught) = match outcome {
             Ok(Ok(output)) => (Ok(output), None),
             Ok(Err(Error::Fault(fault))) => (Err(fault), None),
-            Ok(Err(Error::Conflict)) => {
-                (Err(fault::internal()), Some("a conflict was not settled".to_owned()))
-            }
-            Ok(Err(Error::Internal(cause))) => (Err(fault::internal()), Some(chain(&*cause))),
+            Ok(Err(Error::Conflict)) => (internal(), Some("a conflict was not settled".to_owned())),
+            Ok(Err(Error::Internal(cause))) => (internal(), Some(chain(&*cause))),
             // The panic hook has logged it, within this span.
-            Err(_panic) => (Err(fault::internal()), None),
+            Err(_panic) => (internal(), None),
         };
 
         let operation = route.as_ref().map_or(metrics::NO_OPERATION, |route| route.facts.name);
@@ -135,7 +134,7 @@ fn is_json(headers: &Headers) -> bool {
 
 /// Who signed, and the region that the signature is scoped to.
 fn signer(app: &App, head: &Parts, body: &Bytes, route: &Route) -> Result<(Signer, Option<String>), Fault> {
-    if route.facts.unsigned {
+    if route.needs_no_signature() {
         // Source: the model's noAuth trait. Browser SDKs sign these as well, often with keys of another service.
         return Ok((Signer::Nobody, None));
     }

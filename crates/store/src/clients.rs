@@ -1,13 +1,15 @@
 //! App clients. A client id is unique in the installation; every query names the pool as well where
 //! the caller knows it.
 
-use lido_domain::{AppClient, ClientId, PoolId};
+use lido_domain::records::SealedSecret;
+use lido_domain::{AppClient, ClientId, Millis, PoolId};
 
 use crate::{Result, Row, Tx, params};
 
 macro_rules! columns {
     () => {
-        "id, pool_id, name, settings, sealed_secret, created_ms, updated_ms, revision"
+        "id, pool_id, name, settings, sealed_secret, secret_ms, second_secret, second_secret_ms, created_ms, \
+         updated_ms, revision"
     };
 }
 
@@ -18,9 +20,14 @@ fn client(row: &Row<'_>) -> Result<AppClient> {
         name: row.text(2)?,
         settings: row.text(3)?,
         sealed_secret: row.opt_bytes(4)?,
-        created: row.millis(5)?,
-        updated: row.millis(6)?,
-        revision: row.int(7)?,
+        secret_created: row.opt_int(5)?.map(Millis),
+        second_secret: match row.opt_bytes(6)? {
+            Some(sealed) => Some(SealedSecret { sealed, created: row.millis(7)? }),
+            None => None,
+        },
+        created: row.millis(8)?,
+        updated: row.millis(9)?,
+        revision: row.int(10)?,
     })
 }
 
@@ -54,7 +61,7 @@ pub async fn insert(tx: &mut Tx, client: &AppClient) -> Result<bool> {
             concat!(
                 "INSERT INTO app_clients (",
                 columns!(),
-                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING"
+                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING"
             ),
             params![
                 &client.id,
@@ -62,6 +69,9 @@ pub async fn insert(tx: &mut Tx, client: &AppClient) -> Result<bool> {
                 &client.name,
                 &client.settings,
                 client.sealed_secret.as_deref(),
+                client.secret_created,
+                client.second_secret.as_ref().map(|secret| &secret.sealed[..]),
+                client.second_secret.as_ref().map(|secret| secret.created),
                 client.created,
                 client.updated,
                 client.revision
@@ -75,12 +85,16 @@ pub async fn insert(tx: &mut Tx, client: &AppClient) -> Result<bool> {
 pub async fn put(tx: &mut Tx, client: &AppClient) -> Result<bool> {
     let changed = tx
         .exec(
-            "UPDATE app_clients SET name = $1, settings = $2, sealed_secret = $3, updated_ms = $4, \
-             revision = revision + 1 WHERE pool_id = $5 AND id = $6 AND revision = $7",
+            "UPDATE app_clients SET name = $1, settings = $2, sealed_secret = $3, secret_ms = $4, \
+             second_secret = $5, second_secret_ms = $6, updated_ms = $7, revision = revision + 1 \
+             WHERE pool_id = $8 AND id = $9 AND revision = $10",
             params![
                 &client.name,
                 &client.settings,
                 client.sealed_secret.as_deref(),
+                client.secret_created,
+                client.second_secret.as_ref().map(|secret| &secret.sealed[..]),
+                client.second_secret.as_ref().map(|secret| secret.created),
                 client.updated,
                 &client.pool,
                 &client.id,

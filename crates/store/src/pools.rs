@@ -8,7 +8,7 @@ use crate::{Result, Row, Tx, error::Error, params};
 
 macro_rules! columns {
     () => {
-        "id, name, settings, tags, created_ms, updated_ms, revision"
+        "id, name, settings, mfa, tags, created_ms, updated_ms, revision"
     };
 }
 
@@ -17,10 +17,11 @@ fn pool(row: &Row<'_>) -> Result<UserPool> {
         id: PoolId::new(row.text(0)?),
         name: row.text(1)?,
         settings: row.text(2)?,
-        tags: serde_json::from_str(&row.text(3)?).map_err(Error::corrupt)?,
-        created: row.millis(4)?,
-        updated: row.millis(5)?,
-        revision: row.int(6)?,
+        mfa: row.text(3)?,
+        tags: serde_json::from_str(&row.text(4)?).map_err(Error::corrupt)?,
+        created: row.millis(5)?,
+        updated: row.millis(6)?,
+        revision: row.int(7)?,
     })
 }
 
@@ -47,12 +48,13 @@ pub async fn insert(tx: &mut Tx, pool: &UserPool) -> Result<bool> {
             concat!(
                 "INSERT INTO user_pools (",
                 columns!(),
-                ") VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING"
+                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING"
             ),
             params![
                 &pool.id,
                 &pool.name,
                 &pool.settings,
+                &pool.mfa,
                 &tags_json(&pool.tags),
                 pool.created,
                 pool.updated,
@@ -67,9 +69,17 @@ pub async fn insert(tx: &mut Tx, pool: &UserPool) -> Result<bool> {
 pub async fn put(tx: &mut Tx, pool: &UserPool) -> Result<bool> {
     let changed = tx
         .exec(
-            "UPDATE user_pools SET name = $1, settings = $2, tags = $3, updated_ms = $4, revision = revision + 1 \
-             WHERE id = $5 AND revision = $6",
-            params![&pool.name, &pool.settings, &tags_json(&pool.tags), pool.updated, &pool.id, pool.revision],
+            "UPDATE user_pools SET name = $1, settings = $2, mfa = $3, tags = $4, updated_ms = $5, \
+             revision = revision + 1 WHERE id = $6 AND revision = $7",
+            params![
+                &pool.name,
+                &pool.settings,
+                &pool.mfa,
+                &tags_json(&pool.tags),
+                pool.updated,
+                &pool.id,
+                pool.revision
+            ],
         )
         .await?;
     Ok(changed == 1)
@@ -168,6 +178,7 @@ mod tests {
             id: id(),
             name: "pool".into(),
             settings: "{}".into(),
+            mfa: "{}".into(),
             tags: BTreeMap::new(),
             created: Millis(0),
             updated: Millis(0),
@@ -222,6 +233,7 @@ mod tests {
                         id: id(),
                         name: "again".into(),
                         settings: "{}".into(),
+                        mfa: "{}".into(),
                         tags: BTreeMap::new(),
                         created: Millis(3),
                         updated: Millis(3),

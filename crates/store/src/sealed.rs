@@ -59,9 +59,15 @@ pub static USER_PASSWORD: Column =
     column!("users", "password" by "pool_id", "sub" and "revision = revision + 1");
 pub static USER_PASSWORD_HISTORY: Column =
     column!("users", "password_history" by "pool_id", "sub" and "revision = revision + 1");
+pub static USER_TOTP_SECRET: Column =
+    column!("users", "totp_secret" by "pool_id", "sub" and "revision = revision + 1");
+pub static USER_TOTP_PENDING: Column =
+    column!("users", "totp_pending" by "pool_id", "sub" and "revision = revision + 1");
 // The revision matters most here: nodes keep clients, sealed secret and all, for as long as it stands.
 pub static CLIENT_SECRET: Column =
     column!("app_clients", "sealed_secret" by "pool_id", "id" and "revision = revision + 1");
+pub static SECOND_CLIENT_SECRET: Column =
+    column!("app_clients", "second_secret" by "pool_id", "id" and "revision = revision + 1");
 pub static SIGNING_KEY: Column = column!("signing_keys", "sealed_private" by "pool_id", "kid");
 pub static OUTBOX: Column = column!("outbox", "sealed" by "id");
 pub static INBOX: Column = column!("inbox", "sealed" by "id");

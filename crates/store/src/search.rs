@@ -5,7 +5,7 @@
 
 use lido_domain::{Attributes, PoolId, Sub, User};
 
-use crate::users::{columns, user};
+use crate::users::{COLUMNS, columns, user};
 use crate::{Result, Tx, bounded, params};
 
 /// Attributes that have search rows. `username`, `sub`, `status` and `cognito:user_status` are columns.
@@ -169,7 +169,7 @@ pub async fn by_username(
              ORDER BY n.name LIMIT $5"
         ),
         params![pool, &range.low, &range.high, &after.value, limit],
-        |row| Ok((row.text(14)?, user(row)?)),
+        |row| Ok((row.text(COLUMNS)?, user(row)?)),
     )
     .await
 }
@@ -195,7 +195,7 @@ pub async fn by_attribute(
              ORDER BY s.value, s.sub LIMIT $6"
         ),
         params![pool, attribute, value, sub, &range.high, limit],
-        |row| Ok((row.text(14)?, user(row)?)),
+        |row| Ok((row.text(COLUMNS)?, user(row)?)),
     )
     .await
 }

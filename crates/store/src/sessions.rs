@@ -7,8 +7,25 @@ use crate::clients::Revisions;
 use crate::{Result, Row, Tx, params, users};
 
 macro_rules! columns {
-    () => {
-        "pool_id, client_id, sub, origin_jti, auth_time_ms, scope, expires_ms, revoked_ms"
+    ($table:literal) => {
+        concat!(
+            $table,
+            "pool_id, ",
+            $table,
+            "client_id, ",
+            $table,
+            "sub, ",
+            $table,
+            "origin_jti, ",
+            $table,
+            "auth_time_ms, ",
+            $table,
+            "scope, ",
+            $table,
+            "expires_ms, ",
+            $table,
+            "revoked_ms"
+        )
     };
 }
 
@@ -61,14 +78,129 @@ pub async fn begin(tx: &mut Tx, session: &TokenSession, digest: &[u8; 32], prove
     Ok(begun == 1)
 }
 
-/// The sign-in of a refresh token.
-pub async fn by_digest(tx: &mut Tx, digest: &[u8; 32]) -> Result<Option<TokenSession>> {
-    tx.first(
-        concat!("SELECT ", columns!(), " FROM token_sessions WHERE digest = $1"),
-        params![&digest[..]],
-        session,
+/// A refresh token by what is stored of it.
+#[derive(Clone, Debug)]
+pub enum RefreshToken {
+    /// The one that the sign-in gave.
+    First([u8; 32]),
+    /// One that came by rotation. It says itself which sign-in it is of.
+    Rotated { pool: PoolId, origin_jti: String, digest: [u8; 32] },
+}
+
+/// Whether a refresh token was exchanged for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchanged {
+    No,
+    /// For the first time at that moment.
+    At(Millis),
+    /// So long ago that nothing is left of it.
+    LongAgo,
+}
+
+/// The sign-in of a refresh token, and what became of the token.
+pub async fn of_refresh_token(
+    tx: &mut Tx,
+    token: &RefreshToken,
+) -> Result<Option<(TokenSession, Exchanged)>> {
+    let exchanged = |at: Option<i64>| at.map_or(Exchanged::No, |at| Exchanged::At(Millis(at)));
+    match token {
+        RefreshToken::First(digest) => {
+            tx.first(
+                concat!("SELECT ", columns!("t."), ", t.used_ms FROM token_sessions t WHERE t.digest = $1"),
+                params![&digest[..]],
+                |row| Ok((session(row)?, exchanged(row.opt_int(8)?))),
+            )
+            .await
+        }
+        RefreshToken::Rotated { pool, origin_jti, digest } => {
+            tx.first(
+                concat!(
+                    "SELECT ",
+                    columns!("t."),
+                    ", r.used_ms, r.id FROM token_sessions t LEFT JOIN rotated_tokens r ON r.digest = $1 \
+                     AND r.pool_id = t.pool_id AND r.origin_jti = t.origin_jti \
+                     WHERE t.pool_id = $2 AND t.origin_jti = $3"
+                ),
+                params![&digest[..], pool, origin_jti],
+                |row| {
+                    let used = match row.opt_text(9)? {
+                        Some(_) => exchanged(row.opt_int(8)?),
+                        None => Exchanged::LongAgo,
+                    };
+                    Ok((session(row)?, used))
+                },
+            )
+            .await
+        }
+    }
+}
+
+/// What must hold when a refresh token is exchanged.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub client: ClientId,
+    /// The revision of the client whose settings decided.
+    pub client_revision: i64,
+    pub now: Millis,
+    /// A token whose first exchange was after this moment may be exchanged again; None: no token may.
+    pub again_since: Option<Millis>,
+}
+
+/// Exchanges a refresh token, if its sign-in stands, its client is unchanged, and it was not exchanged before or
+/// only so lately that it may be again. False otherwise.
+pub async fn exchange(tx: &mut Tx, token: &RefreshToken, exchange: &Exchange) -> Result<bool> {
+    // Later than any moment, whatever the other nodes' clocks say.
+    let again_since = exchange.again_since.unwrap_or(Millis(i64::MAX));
+    let Exchange { client, client_revision, now, .. } = exchange;
+    let exchanged = match token {
+        RefreshToken::First(digest) => {
+            tx.exec(
+                "UPDATE token_sessions SET used_ms = COALESCE(used_ms, $1) WHERE digest = $2 \
+                 AND revoked_ms IS NULL AND (used_ms IS NULL OR used_ms > $3) \
+                 AND EXISTS (SELECT 1 FROM app_clients c WHERE c.id = $4 AND c.revision = $5)",
+                params![*now, &digest[..], again_since, client, *client_revision],
+            )
+            .await?
+        }
+        RefreshToken::Rotated { pool, origin_jti, digest } => {
+            tx.exec(
+                "UPDATE rotated_tokens SET used_ms = COALESCE(used_ms, $1) WHERE digest = $2 \
+                 AND (used_ms IS NULL OR used_ms > $3) \
+                 AND EXISTS (SELECT 1 FROM token_sessions t WHERE t.pool_id = $4 AND t.origin_jti = $5 \
+                 AND t.revoked_ms IS NULL) \
+                 AND EXISTS (SELECT 1 FROM app_clients c WHERE c.id = $6 AND c.revision = $7)",
+                params![*now, &digest[..], again_since, pool, origin_jti, client, *client_revision],
+            )
+            .await?
+        }
+    };
+    Ok(exchanged == 1)
+}
+
+/// Milliseconds that an exchanged token is remembered for: longer than the longest time in which it may be
+/// exchanged again, whatever little the clocks of nodes differ.
+pub const REMEMBERS_EXCHANGED_MS: i64 = 10 * 60 * 1000;
+
+/// Records the refresh token that another one of the sign-in was exchanged for, and forgets those that were
+/// exchanged long ago.
+pub async fn add_rotated(
+    tx: &mut Tx,
+    session: &TokenSession,
+    id: &str,
+    digest: &[u8; 32],
+    now: Millis,
+) -> Result<()> {
+    tx.exec(
+        "DELETE FROM rotated_tokens WHERE pool_id = $1 AND origin_jti = $2 AND used_ms < $3",
+        params![&session.pool, &session.origin_jti, Millis(now.0 - REMEMBERS_EXCHANGED_MS)],
     )
-    .await
+    .await?;
+    tx.exec(
+        "INSERT INTO rotated_tokens (pool_id, origin_jti, id, digest) VALUES ($1, $2, $3, $4)",
+        params![&session.pool, &session.origin_jti, id, &digest[..]],
+    )
+    .await?;
+    Ok(())
 }
 
 /// What a token rests on.
@@ -104,22 +236,23 @@ pub async fn standing(
             Ok(Standing {
                 user: if has_user { Some(users::user(row)?) } else { None },
                 revisions: Revisions {
-                    pool_id: PoolId::new(row.text(14)?),
-                    client: row.int(15)?,
-                    pool: row.int(16)?,
+                    pool_id: PoolId::new(row.text(users::COLUMNS)?),
+                    client: row.int(users::COLUMNS + 1)?,
+                    pool: row.int(users::COLUMNS + 2)?,
                 },
-                stands: row.opt_text(17)?.is_some(),
+                stands: row.opt_text(users::COLUMNS + 3)?.is_some(),
             })
         },
     )
     .await
 }
 
-/// Revokes one sign-in; doing it again changes nothing.
-pub async fn revoke(tx: &mut Tx, digest: &[u8; 32], now: Millis) -> Result<()> {
+/// Revokes one sign-in, with every token that descends from it; doing it again changes nothing.
+pub async fn revoke(tx: &mut Tx, pool: &PoolId, origin_jti: &str, now: Millis) -> Result<()> {
     tx.exec(
-        "UPDATE token_sessions SET revoked_ms = $1 WHERE digest = $2 AND revoked_ms IS NULL",
-        params![now, &digest[..]],
+        "UPDATE token_sessions SET revoked_ms = $1 WHERE pool_id = $2 AND origin_jti = $3 \
+         AND revoked_ms IS NULL",
+        params![now, pool, origin_jti],
     )
     .await?;
     Ok(())
@@ -218,9 +351,10 @@ mod tests {
                     assert!(redeem_once(tx, &[8; 32], expires).await?);
                     let last = expires.0 + LONGEST_ACCESS_TOKEN_MS;
                     assert_eq!(sweep(tx, Millis(last), 10).await?, 1, "what is redeemed goes at once");
-                    assert!(by_digest(tx, &[7; 32]).await?.is_some());
+                    let token = RefreshToken::First([7; 32]);
+                    assert!(of_refresh_token(tx, &token).await?.is_some());
                     assert_eq!(sweep(tx, Millis(last + 1), 10).await?, 1);
-                    assert!(by_digest(tx, &[7; 32]).await?.is_none());
+                    assert!(of_refresh_token(tx, &token).await?.is_none());
                     Ok(())
                 })
             })

@@ -36,11 +36,13 @@ pub struct Column {
     pub optional: bool,
     /// The name of the record that it refers to, in the same pool.
     pub of: Option<&'static str>,
+    /// Its value, in JSON, in a record of a release that did not have the column.
+    pub before: Option<&'static str>,
 }
 
 impl Column {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, optional: false, of: None }
+        Self { name, kind, optional: false, of: None, before: None }
     }
 
     const fn optional(self) -> Self {
@@ -49,6 +51,10 @@ impl Column {
 
     const fn of(self, record: &'static str) -> Self {
         Self { of: Some(record), ..self }
+    }
+
+    const fn before(self, value: &'static str) -> Self {
+        Self { before: Some(value), ..self }
     }
 }
 
@@ -123,11 +129,12 @@ macro_rules! tables {
 
 tables! {
     POOLS: "pool" in "user_pools" by ["id"], unique Some("id"), [
-        text("id"), text("name"), json("settings"), json("tags"), int("created_ms"), int("updated_ms"),
-        int("revision"),
+        text("id"), text("name"), json("settings"), json("mfa").before("{}"), json("tags"), int("created_ms"),
+        int("updated_ms"), int("revision"),
     ];
     CLIENTS: "app_client" in "app_clients" by ["id"], unique Some("id"), [
         text("pool_id"), text("id"), text("name"), json("settings"), sealed("sealed_secret").optional(),
+        int("secret_ms").optional(), sealed("second_secret").optional(), int("second_secret_ms").optional(),
         int("created_ms"), int("updated_ms"), int("revision"),
     ];
     KEYS: "signing_key" in "signing_keys" by ["kid"], unique Some("kid"), [
@@ -137,7 +144,9 @@ tables! {
     USERS: "user" in "users" by ["sub"], unique None, [
         text("pool_id"), text("sub"), text("username"), json("attributes"), json("pending"), text("status"),
         flag("enabled"), int("created_ms"), int("updated_ms"), sealed("password").optional(),
-        int("password_set_ms"), sealed("password_history").optional(), int("signed_out_ms"), int("revision"),
+        int("password_set_ms"), sealed("password_history").optional(), int("signed_out_ms"),
+        json("mfa").before("{}"), sealed("totp_secret").optional(), sealed("totp_pending").optional(),
+        int("totp_step").before("0"), int("revision"),
     ];
     NAMES: "sign_in_name" in "user_names" by ["name", "kind"], unique None, [
         text("pool_id"), text("name"), text("kind"), text("sub").of("user"),
@@ -159,6 +168,11 @@ tables! {
     SESSIONS: "token_session" in "token_sessions" by ["origin_jti"], unique None, [
         text("pool_id"), text("origin_jti"), digest("digest"), text("client_id"), text("sub").of("user"),
         int("auth_time_ms"), text("scope"), int("expires_ms"), int("revoked_ms").optional(),
+        int("used_ms").optional(),
+    ];
+    ROTATED: "rotated_token" in "rotated_tokens" by ["origin_jti", "id"], unique None, [
+        text("pool_id"), text("origin_jti").of("token_session"), text("id"), digest("digest"),
+        int("used_ms").optional(),
     ];
 }
 

@@ -34,11 +34,20 @@ macro_rules! columns {
             $of,
             "signed_out_ms, ",
             $of,
+            "mfa, ",
+            $of,
+            "totp_secret, ",
+            $of,
+            "totp_pending, ",
+            $of,
             "revision"
         )
     };
 }
 pub(crate) use columns;
+
+/// How many columns that are: what a statement selects besides begins at this index.
+pub(crate) const COLUMNS: usize = 17;
 
 /// A name that signs a user in. Names are folded to lower case by the caller where the pool is not
 /// case-sensitive.
@@ -66,12 +75,15 @@ pub(crate) fn user(row: &Row<'_>) -> Result<User> {
         password_set: row.millis(10)?,
         password_history: row.opt_bytes(11)?,
         signed_out: row.millis(12)?,
-        revision: row.int(13)?,
+        mfa: serde_json::from_str(&row.text(13)?).map_err(Error::corrupt)?,
+        totp_secret: row.opt_bytes(14)?,
+        totp_pending: row.opt_bytes(15)?,
+        revision: row.int(16)?,
     })
 }
 
-fn json(attributes: &Attributes) -> String {
-    serde_json::to_string(attributes).expect("a map of strings is always JSON")
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("maps and lists of strings are always JSON")
 }
 
 pub async fn by_sub(tx: &mut Tx, pool: &PoolId, sub: &Sub) -> Result<Option<User>> {
@@ -115,7 +127,7 @@ pub async fn insert(tx: &mut Tx, user: &User) -> Result<()> {
         concat!(
             "INSERT INTO users (",
             columns!(""),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
         ),
         params![
             &user.pool,
@@ -131,6 +143,9 @@ pub async fn insert(tx: &mut Tx, user: &User) -> Result<()> {
             user.password_set,
             user.password_history.as_deref(),
             user.signed_out,
+            &json(&user.mfa),
+            user.totp_secret.as_deref(),
+            user.totp_pending.as_deref(),
             user.revision
         ],
     )
@@ -144,7 +159,8 @@ pub async fn put(tx: &mut Tx, before: &User, user: &User) -> Result<bool> {
         .exec(
             "UPDATE users SET attributes = $1, pending = $2, status = $3, enabled = $4, updated_ms = $5, \
              password = $6, password_set_ms = $7, password_history = $8, signed_out_ms = $9, \
-             revision = revision + 1 WHERE pool_id = $10 AND sub = $11 AND revision = $12",
+             mfa = $10, totp_secret = $11, totp_pending = $12, revision = revision + 1 \
+             WHERE pool_id = $13 AND sub = $14 AND revision = $15",
             params![
                 &json(&user.attributes),
                 &json(&user.pending),
@@ -155,6 +171,9 @@ pub async fn put(tx: &mut Tx, before: &User, user: &User) -> Result<bool> {
                 user.password_set,
                 user.password_history.as_deref(),
                 user.signed_out,
+                &json(&user.mfa),
+                user.totp_secret.as_deref(),
+                user.totp_pending.as_deref(),
                 &user.pool,
                 &user.sub,
                 before.revision
@@ -166,6 +185,32 @@ pub async fn put(tx: &mut Tx, before: &User, user: &User) -> Result<bool> {
     }
     search::put(tx, &user.pool, &user.sub, &before.attributes, &user.attributes).await?;
     Ok(true)
+}
+
+/// Uses up a time step of the user's software token and all before it. False when it was used up already.
+pub async fn use_totp_step(tx: &mut Tx, pool: &PoolId, sub: &Sub, step: i64) -> Result<bool> {
+    let used = tx
+        .exec(
+            "UPDATE users SET totp_step = $1 WHERE pool_id = $2 AND sub = $3 AND totp_step < $1",
+            params![step, pool, sub],
+        )
+        .await?;
+    Ok(used == 1)
+}
+
+/// The last step that was used up, for a look before there is something to write.
+pub async fn totp_step(tx: &mut Tx, pool: &PoolId, sub: &Sub) -> Result<Option<i64>> {
+    tx.first("SELECT totp_step FROM users WHERE pool_id = $1 AND sub = $2", params![pool, sub], |row| {
+        row.int(0)
+    })
+    .await
+}
+
+/// Begins anew with the step whose code verified a new software token.
+pub async fn set_totp_step(tx: &mut Tx, pool: &PoolId, sub: &Sub, step: i64) -> Result<()> {
+    tx.exec("UPDATE users SET totp_step = $1 WHERE pool_id = $2 AND sub = $3", params![step, pool, sub])
+        .await?;
+    Ok(())
 }
 
 /// Gives the user a name; false when it would sign in another user as well: one who holds it as a name of any

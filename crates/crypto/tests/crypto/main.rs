@@ -5,6 +5,7 @@ mod bignum;
 mod jws;
 mod sealing;
 mod srp;
+mod totp;
 
 use lido_domain::Random;
 

@@ -6,6 +6,8 @@
 
 mod finish;
 mod lockout;
+pub(crate) mod mfa;
+pub(crate) mod migration;
 mod new_password;
 mod password;
 pub mod session;
@@ -33,6 +35,10 @@ pub struct Entrance {
     pub client: Arc<Client>,
     /// AdminInitiateAuth, AdminRespondToAuthChallenge.
     pub by_admin: bool,
+    /// ClientMetadata of the request that begins a sign-in: for PreAuthentication and UserMigration alone.
+    pub validation_data: Option<BTreeMap<String, String>>,
+    /// ClientMetadata of the request that answers a challenge: for every other trigger.
+    pub metadata: Option<BTreeMap<String, String>>,
 }
 
 /// AuthParameters or ChallengeResponses.
@@ -116,6 +122,11 @@ pub async fn answer(
         ChallengeNameType::NewPasswordRequired => {
             new_password::answer(cx, entrance, session, &responses).await
         }
+        ChallengeNameType::SmsMfa
+        | ChallengeNameType::EmailOtp
+        | ChallengeNameType::SoftwareTokenMfa
+        | ChallengeNameType::SelectMfaType
+        | ChallengeNameType::MfaSetup => mfa::answer(cx, entrance, challenge, session, &responses).await,
         other => Err(fault::feature_not_implemented(&format!("the challenge {other}")).into()),
     }
 }

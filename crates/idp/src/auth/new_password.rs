@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use lido_domain::{User, UserStatus};
-use lido_store::{sessions, users};
+use lido_store::{limits, sessions, users};
 use lido_wire::types::{AttributeType, ChallengeNameType};
 use serde_json::json;
 
 use crate::attributes::{self, ADDRESSES, Writer, verified_flag};
-use crate::auth::finish;
-use crate::auth::session::{self, Awaits};
+use crate::auth::finish::{self, Proof};
+use crate::auth::session::{self, Awaits, Resumed, Session};
 use crate::auth::{Entrance, Parameters, Step};
 use crate::cx::Cx;
 use crate::fault::{self, Error, Result};
 use crate::ops::users::rename;
 use crate::passwords;
 use crate::pool::{Client, Pool};
-use crate::tokens::issue;
+use crate::tokens::issue::Source;
 
 const PREFIX: &str = "userAttributes.";
 
@@ -41,47 +41,29 @@ pub(super) fn challenge(cx: &Cx, entrance: &Entrance, user: &User) -> Result<Ste
     Ok(Step::Challenge {
         name: ChallengeNameType::NewPasswordRequired,
         parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
-        session: Some(session::seal(cx, entrance, user, Awaits::NewPasswordRequired)),
+        session: Some(session::seal(
+            cx,
+            entrance,
+            &Session::new(cx, entrance, user, Awaits::NewPasswordRequired),
+        )),
     })
 }
 
-/// Sets the new password and signs the user in, in one write with the session's redemption.
+/// Sets the new password, in one write with the session's redemption, and signs the user in. A function that
+/// refuses the sign-in leaves the new password in force.
 pub(super) async fn answer(
     cx: &Cx,
     entrance: &Entrance,
     sealed: Option<&str>,
     responses: &Parameters,
 ) -> Result<Step> {
-    let name = responses.require("USERNAME")?;
+    responses.require("USERNAME")?;
     let password = responses.require("NEW_PASSWORD")?;
-    finish::refuse_unbuilt(&entrance.pool)?;
     let pool = &entrance.pool;
-    let session = session::open(cx, entrance, sealed, Awaits::NewPasswordRequired)?;
-    let once = session.once(cx);
-    let found = cx
-        .store
-        .read((pool.record.id.clone(), session.sub.clone(), once.digest), |(pool, sub, digest), tx| {
-            Box::pin(async move {
-                Ok::<_, Error>((
-                    users::by_sub(tx, pool, sub).await?,
-                    sessions::is_redeemed(tx, digest).await?,
-                ))
-            })
-        })
-        .await?;
-    let (Some(before), redeemed) = found else { return Err(fault::invalid_session().into()) };
-    entrance.client.check_secret_hash(responses.get("SECRET_HASH"), &[name, &before.username])?;
-    if redeemed {
-        return Err(fault::session_used().into());
-    }
-    if name != before.username && cx.find_user(pool, name).await?.is_none_or(|user| user.sub != before.sub) {
-        return Err(fault::invalid_session().into());
-    }
-    if !before.enabled {
-        return Err(fault::user_disabled().into());
-    }
+    let session = session::open(cx, entrance, sealed, ChallengeNameType::NewPasswordRequired)?;
+    let Resumed { user: before, once, .. } = session::resume(cx, entrance, &session, responses).await?;
     // Confirmed, signed out, or given another temporary password since: this session proves nothing any more.
-    if before.status != UserStatus::ForceChangePassword || !session.is_of(&before) {
+    if before.status != UserStatus::ForceChangePassword {
         return Err(fault::invalid_session().into());
     }
     passwords::check_policy(pool, password, fault::password_policy)?;
@@ -96,29 +78,31 @@ pub(super) async fn answer(
     let now = cx.now();
     user.updated = now;
 
-    let new = issue::new_session(cx, pool, &entrance.client, &user, now);
-    // The write below raises the revision once.
-    let proven = sessions::Proven { revision: before.revision + 1, now };
     let names = (pool.sign_in_names(&before), pool.sign_in_names(&user));
-    let refresh_token = new.refresh_token.clone();
-    let mut tokens = issue::tokens(cx, pool, &entrance.client, &user, &new.session, now).await?;
-    let captures = (before, user, names, new.session, new.digest, proven, once);
     cx.store
-        .write(captures, |(before, user, names, session, digest, proven, once), tx| {
+        .write((before, user.clone(), names, once, now), |(before, user, names, once, now), tx| {
             Box::pin(async move {
                 if !sessions::redeem_once(tx, &once.digest, once.expires).await? {
                     return Err(fault::session_used().into());
                 }
+                if limits::locked_until(tx, &user.pool, user.sub.as_str(), *now).await?.is_some() {
+                    return Err(fault::locked_out().into());
+                }
                 if !users::put(tx, before, user).await? {
                     return Err(Error::Conflict);
                 }
-                rename(tx, &user.pool, &user.sub, &names.0, &names.1).await?;
-                finish::record(tx, session, digest, proven).await
+                rename(tx, &user.pool, &user.sub, &names.0, &names.1).await
             })
         })
         .await?;
-    tokens.refresh_token = Some(refresh_token.expose().as_str().into());
-    Ok(Step::Tokens(tokens))
+    // The write has raised it.
+    user.revision += 1;
+    let (proof, source) = (Proof::default(), Source::NewPasswordChallenge);
+    match finish::proceed(cx, entrance, &user, proof, source).await {
+        // Run again, the session would be found used: this says what became of its user.
+        Err(Error::Conflict) => Err(fault::invalid_session().into()),
+        outcome => outcome,
+    }
 }
 
 /// Takes over the attributes that came with the new password. An address that the user has cannot be

@@ -2,12 +2,13 @@
 
 use lido_wire::types::{AuthFlowType, ExplicitAuthFlowsType};
 
+use crate::auth::migration::Migration;
 use crate::auth::subject::Subject;
-use crate::auth::{Entrance, Parameters, Step, finish, lockout, require_flow};
+use crate::auth::{Entrance, Parameters, Step, finish, lockout, migration, require_flow};
 use crate::cx::Cx;
-use crate::fault::Result;
+use crate::fault::{self, Result};
 use crate::passwords;
-use crate::triggers::{self, Unbuilt};
+use crate::triggers::user_migration::Asked;
 
 pub(super) async fn begin(
     cx: &Cx,
@@ -22,10 +23,11 @@ pub(super) async fn begin(
         _ => ExplicitAuthFlowsType::AllowAdminUserPasswordAuth,
     };
     require_flow(&entrance.client, flow, allowed_by)?;
-    triggers::refuse_unbuilt(&entrance.pool, &[Unbuilt::UserMigration, Unbuilt::PreAuthentication])?;
-    finish::refuse_unbuilt(&entrance.pool)?;
-    let subject = Subject::find(cx, entrance, name, parameters.get("SECRET_HASH")).await?;
-    subject.require_unlocked()?;
+    let mut subject = Subject::look(cx, entrance, name, parameters.get("SECRET_HASH")).await?;
+    if subject.user.is_none() {
+        subject = migrate(cx, entrance, subject, name, password).await?;
+    }
+    let subject = subject.admit(cx, entrance, name).await?;
 
     let verifier = subject.verifier(cx, &entrance.pool)?;
     let right =
@@ -34,4 +36,34 @@ pub(super) async fn begin(
         (true, Some(user)) => finish::first_factor_proven(cx, entrance, user, None).await,
         _ => Err(lockout::failure(cx, &entrance.pool, &subject).await?),
     }
+}
+
+/// Asks another directory for a user whom the pool does not know. What it refuses is counted as a wrong
+/// password is: it is no way around the lockout.
+async fn migrate(
+    cx: &Cx,
+    entrance: &Entrance,
+    subject: Subject,
+    name: &str,
+    password: &str,
+) -> Result<Subject> {
+    let Entrance { pool, client, validation_data, metadata, .. } = entrance;
+    if !migration::is_configured(pool) {
+        return Ok(subject);
+    }
+    subject.require_unlocked()?;
+    let validation_data = validation_data.as_ref();
+    let metadata = metadata.as_ref().or(validation_data);
+    let asked = Asked::SignIn { password };
+    let refused = match migration::bring_in(cx, pool, client, name, asked, validation_data, metadata).await? {
+        Migration::Done(user) => return Ok(Subject::of(*user)),
+        Migration::Nobody => fault::user_not_found(),
+        Migration::Failed => fault::migration_failed(client.record.id.as_str()),
+    };
+    if !client.tells_user_existence() {
+        // It goes on, and fails where a wrong password fails.
+        return Ok(subject);
+    }
+    lockout::failure(cx, pool, &subject).await?;
+    Err(refused.into())
 }

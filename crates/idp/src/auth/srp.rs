@@ -16,7 +16,6 @@ use crate::auth::subject::Subject;
 use crate::auth::{Entrance, Parameters, Step, lockout, require_flow};
 use crate::cx::Cx;
 use crate::fault::{self, Result};
-use crate::triggers::{self, Unbuilt};
 
 /// What SECRET_BLOCK holds. Its length must not tell whether there is a user.
 #[derive(Serialize, Deserialize)]
@@ -45,11 +44,9 @@ pub(super) async fn begin(cx: &Cx, entrance: &Entrance, parameters: &Parameters)
     let name = parameters.require("USERNAME")?;
     let sent_a = parameters.require("SRP_A")?;
     require_flow(&entrance.client, AuthFlowType::UserSrpAuth, ExplicitAuthFlowsType::AllowUserSrpAuth)?;
-    triggers::refuse_unbuilt(&entrance.pool, &[Unbuilt::PreAuthentication])?;
-    finish::refuse_unbuilt(&entrance.pool)?;
     let a = srp::parse_a(sent_a).map_err(|_| fault::invalid_srp_a())?;
-    let subject = Subject::find(cx, entrance, name, parameters.get("SECRET_HASH")).await?;
-    subject.require_unlocked()?;
+    let subject = Subject::look(cx, entrance, name, parameters.get("SECRET_HASH")).await?;
+    let subject = subject.admit(cx, entrance, name).await?;
 
     let verifier = subject.verifier(cx, &entrance.pool)?;
     let salt = verifier.salt_hex();
@@ -86,7 +83,6 @@ pub(super) async fn answer(cx: &Cx, entrance: &Entrance, responses: &Parameters)
     let claim = responses.require("PASSWORD_CLAIM_SIGNATURE")?.to_owned();
     let sent_block = responses.require("PASSWORD_CLAIM_SECRET_BLOCK")?;
     let timestamp = responses.require("TIMESTAMP")?.to_owned();
-    finish::refuse_unbuilt(&entrance.pool)?;
     let sealed = STANDARD.decode(sent_block).map_err(|_| fault::wrong_credentials())?;
     let block: Block = cx
         .keyring
@@ -114,6 +110,7 @@ pub(super) async fn answer(cx: &Cx, entrance: &Entrance, responses: &Parameters)
     let once = Once {
         digest: cx.keyring.digest(Purpose::Redeemed, &[b"secret block", &sealed]),
         expires: block.expires,
+        used: fault::wrong_credentials,
     };
     let right = cx
         .crypto

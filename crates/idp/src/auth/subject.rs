@@ -10,6 +10,7 @@ use crate::cx::Cx;
 use crate::fault::{self, Error, Result};
 use crate::passwords;
 use crate::pool::Pool;
+use crate::triggers::pre_authentication;
 
 /// Someone who tries to sign in.
 #[derive(Debug)]
@@ -25,10 +26,8 @@ pub(super) struct Subject {
 
 impl Subject {
     /// Looks up `name` as typed, once the secret hash is right: over that name or the one it stands for.
-    /// Where the client tells, an unknown name is [`fault::user_not_found`] and a disabled user
-    /// [`fault::user_disabled`]; where it does not, both go on as if nothing were wrong and fail where a wrong
-    /// password fails.
-    pub(in crate::auth) async fn find(
+    /// What may be told of it says [`Self::admit`].
+    pub(in crate::auth) async fn look(
         cx: &Cx,
         entrance: &Entrance,
         name: &str,
@@ -53,12 +52,6 @@ impl Subject {
             .await?;
         let stands_for = user.as_ref().map_or(name, |user| user.username.as_str());
         entrance.client.check_secret_hash(secret_hash, &[name, stands_for])?;
-        let tells = entrance.client.tells_user_existence();
-        match &user {
-            None if tells => return Err(fault::user_not_found().into()),
-            Some(user) if tells && !user.enabled => return Err(fault::user_disabled().into()),
-            _ => {}
-        }
         Ok(Self {
             identity: user
                 .as_ref()
@@ -67,6 +60,44 @@ impl Subject {
             user,
             locked_until,
         })
+    }
+
+    /// The subject if it may sign in at this point, as PreAuthentication sees it as well. Where the client
+    /// tells, an unknown name is [`fault::user_not_found`] and a disabled user [`fault::user_disabled`]; where
+    /// it does not, both go on as if nothing were wrong and fail where a wrong password fails.
+    ///
+    /// Errors: these, [`fault::locked_out`], those of PreAuthentication.
+    pub(in crate::auth) async fn admit(self, cx: &Cx, entrance: &Entrance, name: &str) -> Result<Self> {
+        let Entrance { pool, client, validation_data, .. } = entrance;
+        let tells = client.tells_user_existence();
+        match &self.user {
+            None if tells => return Err(fault::user_not_found().into()),
+            Some(user) if tells && !user.enabled => return Err(fault::user_disabled().into()),
+            _ => {}
+        }
+        self.require_unlocked()?;
+        let user = self.user.as_ref();
+        if !pre_authentication::fire(cx, pool, client, name, user, validation_data.as_ref()).await? {
+            return Ok(self);
+        }
+        // The function may have changed the user.
+        let sub = user.map(|user| user.sub.clone());
+        let subject = Self::resume(cx, pool, sub.as_ref(), self.identity, self.lockout).await?;
+        if sub.is_some() && subject.user.is_none() {
+            return Err(Error::Conflict);
+        }
+        subject.require_unlocked()?;
+        Ok(subject)
+    }
+
+    /// The same subject, now that its name is that of `user`.
+    pub(in crate::auth) fn of(user: User) -> Self {
+        Self {
+            identity: user.username.clone(),
+            lockout: user.sub.to_string(),
+            user: Some(user),
+            locked_until: None,
+        }
     }
 
     /// The user of an exchange that began earlier; `identity` and `lockout` are what it began with.

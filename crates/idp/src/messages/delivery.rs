@@ -134,7 +134,7 @@ impl Prepared {
 
     /// After the commit, where the caller must not learn what becomes of the message: nothing is waited for, and
     /// a failure is the log's alone.
-    fn deliver_unheard(self, cx: &Cx) -> CodeDeliveryDetailsType {
+    pub(crate) fn deliver_unheard(self, cx: &Cx) -> CodeDeliveryDetailsType {
         let details = self.details.clone();
         let cx = cx.strong();
         tokio::spawn(async move {

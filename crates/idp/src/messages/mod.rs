@@ -29,6 +29,8 @@ pub enum Kind {
     UpdateUserAttribute,
     VerifyUserAttribute,
     AdminCreateUser,
+    /// A code that signs in.
+    Authentication,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::UpdateUserAttribute => "CustomMessage_UpdateUserAttribute",
             Self::VerifyUserAttribute => "CustomMessage_VerifyUserAttribute",
             Self::AdminCreateUser => "CustomMessage_AdminCreateUser",
+            Self::Authentication => "CustomMessage_Authentication",
         }
     }
 }

@@ -17,6 +17,9 @@ pub const MAX_SUBJECT: usize = 140;
 
 const VERIFICATION: &str = "Your verification code is {####}. ";
 const VERIFICATION_SUBJECT: &str = "Your verification code";
+const AUTHENTICATION_SMS: &str = "Your authentication code is {####}. ";
+const AUTHENTICATION_EMAIL: &str = "Your authentication code is {####}";
+const AUTHENTICATION_SUBJECT: &str = "Your authentication code";
 const INVITATION: &str = "Your username is {username} and temporary password is {####}. ";
 const INVITATION_SUBJECT: &str = "Your temporary password";
 
@@ -31,6 +34,12 @@ pub fn body(pool: &Pool, kind: Kind, medium: Medium) -> String {
             };
             (text, INVITATION)
         }
+        Kind::Authentication => match medium {
+            Medium::Email => {
+                (pool.mfa.email.as_ref().and_then(|email| email.message.clone()), AUTHENTICATION_EMAIL)
+            }
+            Medium::Sms => (pool.settings.sms_authentication_message.clone(), AUTHENTICATION_SMS),
+        },
         _ => {
             let template = verification(pool);
             let text = match medium {
@@ -48,6 +57,9 @@ pub fn subject(pool: &Pool, kind: Kind) -> String {
     let (template, default) = match kind {
         Kind::AdminCreateUser => {
             (invitation(pool).and_then(|template| template.email_subject.clone()), INVITATION_SUBJECT)
+        }
+        Kind::Authentication => {
+            (pool.mfa.email.as_ref().and_then(|email| email.subject.clone()), AUTHENTICATION_SUBJECT)
         }
         _ => (verification(pool).and_then(|template| template.email_subject.clone()), VERIFICATION_SUBJECT),
     };

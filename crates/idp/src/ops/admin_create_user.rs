@@ -1,5 +1,7 @@
 //! AdminCreateUser: an administrator makes a user, who is invited with a temporary password.
 
+use std::collections::BTreeMap;
+
 use lido_domain::{Secret, User, UserStatus};
 use lido_store::users::{self, SignInName};
 use lido_wire::ops::AdminCreateUser;
@@ -14,12 +16,13 @@ use crate::messages::{self, Address, Kind, Letter, Prepared};
 use crate::ops::sign_up::{allows_passwordless, insert, name_new_user, new_user, require_free, take_alias};
 use crate::ops::users::user_type;
 use crate::passwords;
-use crate::pool::Pool;
-use crate::triggers::{self, Unbuilt};
+use crate::pool::{Client, Pool};
+use crate::triggers::About;
+use crate::triggers::pre_sign_up::{self, Source};
 
 type Input = lido_wire::types::AdminCreateUserRequest;
 
-fn taken(name: &SignInName) -> Fault {
+pub(crate) fn taken(name: &SignInName) -> Fault {
     match name.kind {
         "username" => fault::user_account_already_exists(),
         kind => fault::username_attribute_taken(kind),
@@ -27,8 +30,8 @@ fn taken(name: &SignInName) -> Fault {
 }
 
 /// The addresses an invitation goes to. Source: DesiredDeliveryMediums, SMS when absent; a medium whose
-/// address the user lacks is passed over, unless none is left.
-fn addresses(user: &User, asked: Option<&[DeliveryMediumType]>) -> Result<Vec<Address>> {
+/// address the user lacks is passed over.
+fn addresses(user: &User, asked: Option<&[DeliveryMediumType]>) -> Vec<Address> {
     let asked = asked.filter(|asked| !asked.is_empty()).unwrap_or(&[DeliveryMediumType::Sms]);
     let mut addresses = Vec::new();
     for medium in asked {
@@ -42,16 +45,42 @@ fn addresses(user: &User, asked: Option<&[DeliveryMediumType]>) -> Result<Vec<Ad
             addresses.push(address);
         }
     }
-    if addresses.is_empty() {
-        return Err(fault::invalid_parameter(
-            "User does not have an attribute for any of the desired delivery mediums.",
-        )
-        .into());
-    }
-    Ok(addresses)
+    addresses
 }
 
-async fn invitations(
+/// Who is invited, and how.
+pub(crate) struct Invitation<'a> {
+    pub pool: &'a Pool,
+    pub client: Option<&'a Client>,
+    pub user: &'a User,
+    pub password: &'a Secret<String>,
+    /// DesiredDeliveryMediums; none or empty means the default.
+    pub mediums: Option<&'a [DeliveryMediumType]>,
+    pub metadata: Option<&'a BTreeMap<String, String>>,
+}
+
+/// One message for each address that the user has of those asked for.
+pub(crate) async fn invitations(cx: &Cx, invitation: Invitation<'_>) -> Result<Vec<Prepared>> {
+    let Invitation { pool, client, user, password, mediums, metadata } = invitation;
+    let mut invitations = Vec::new();
+    for address in addresses(user, mediums) {
+        let letter = Letter {
+            pool,
+            client,
+            user,
+            kind: Kind::AdminCreateUser,
+            address,
+            secret: password,
+            code: None,
+            metadata,
+        };
+        invitations.push(messages::prepare(cx, letter).await?);
+    }
+    Ok(invitations)
+}
+
+/// The invitations that the input asks for: none only where it suppresses them.
+async fn wanted_invitations(
     cx: &Cx,
     pool: &Pool,
     user: &User,
@@ -61,19 +90,20 @@ async fn invitations(
     if input.message_action == Some(MessageActionType::Suppress) {
         return Ok(Vec::new());
     }
-    let mut invitations = Vec::new();
-    for address in addresses(user, input.desired_delivery_mediums.as_deref())? {
-        let letter = Letter {
-            pool,
-            client: None,
-            user,
-            kind: Kind::AdminCreateUser,
-            address,
-            secret: password,
-            code: None,
-            metadata: input.client_metadata.as_ref(),
-        };
-        invitations.push(messages::prepare(cx, letter).await?);
+    let invitation = Invitation {
+        pool,
+        client: None,
+        user,
+        password,
+        mediums: input.desired_delivery_mediums.as_deref(),
+        metadata: input.client_metadata.as_ref(),
+    };
+    let invitations = invitations(cx, invitation).await?;
+    if invitations.is_empty() {
+        return Err(fault::invalid_parameter(
+            "User does not have an attribute for any of the desired delivery mediums.",
+        )
+        .into());
     }
     Ok(invitations)
 }
@@ -98,13 +128,12 @@ async fn deliver(cx: &Cx, invitations: Vec<Prepared>) -> Result<()> {
 
 /// Errors: [`fault::user_account_already_exists`], [`fault::username_attribute_taken`],
 /// [`fault::resend_not_possible`], [`fault::admin_password_policy`], those of the attributes, those of the
-/// CustomMessage trigger, [`fault::code_delivery_failed`] (the user exists then).
+/// PreSignUp and CustomMessage triggers, [`fault::code_delivery_failed`] (the user exists then).
 impl Operation for AdminCreateUser {
     type Caller = Iam;
 
     async fn run(cx: &Cx, caller: Iam, input: Self::Input) -> Result<Self::Output> {
         let pool = caller.pool(cx, &input.user_pool_id).await?;
-        triggers::refuse_unbuilt(&pool, &[Unbuilt::PreSignUp])?;
         let user = if input.message_action == Some(MessageActionType::Resend) {
             resend(cx, &pool, &input).await?
         } else {
@@ -125,16 +154,26 @@ async fn create(cx: &Cx, pool: &Pool, input: &Input) -> Result<User> {
     let is_forced = |name: &SignInName| force && pool.is_alias(name.kind) && ADDRESSES.contains(&name.kind);
     let (forced, plain): (Vec<SignInName>, Vec<SignInName>) = names.into_iter().partition(is_forced);
     require_free(cx, &user, &plain, taken).await?;
-
     let has_invitation = input.message_action != Some(MessageActionType::Suppress);
-    let messages = if allows_passwordless(pool) && input.temporary_password.is_none() && !has_invitation {
+    let is_passwordless = allows_passwordless(pool) && input.temporary_password.is_none() && !has_invitation;
+    let password = if is_passwordless { None } else { Some(temporary_password(cx, pool, input)?) };
+    let about = About { pool, client: None, username: &user.username };
+    let validation_data = input.validation_data.as_deref();
+    let metadata = input.client_metadata.as_ref();
+    // What it decides counts for users who sign themselves up; here it can only refuse.
+    pre_sign_up::fire(cx, about, Source::AdminCreateUser, &user.attributes, validation_data, metadata)
+        .await?;
+
+    let messages = match password {
         // Source: observed; nobody was told a password, and a one-time code signs in.
-        user.status = UserStatus::Confirmed;
-        Vec::new()
-    } else {
-        let password = temporary_password(cx, pool, input)?;
-        passwords::set(cx, pool, &mut user, password.expose(), UserStatus::ForceChangePassword).await?;
-        invitations(cx, pool, &user, &password, input).await?
+        None => {
+            user.status = UserStatus::Confirmed;
+            Vec::new()
+        }
+        Some(password) => {
+            passwords::set(cx, pool, &mut user, password.expose(), UserStatus::ForceChangePassword).await?;
+            wanted_invitations(cx, pool, &user, &password, input).await?
+        }
     };
     cx.store
         .write((user.clone(), plain, forced, messages.clone()), |(user, plain, forced, messages), tx| {
@@ -169,7 +208,7 @@ async fn resend(cx: &Cx, pool: &Pool, input: &Input) -> Result<User> {
     let mut user = before.clone();
     passwords::set(cx, pool, &mut user, password.expose(), UserStatus::ForceChangePassword).await?;
     user.updated = cx.now();
-    let messages = invitations(cx, pool, &user, &password, input).await?;
+    let messages = wanted_invitations(cx, pool, &user, &password, input).await?;
     cx.store
         .write((before, user.clone(), messages.clone()), |(before, user, messages), tx| {
             Box::pin(async move {

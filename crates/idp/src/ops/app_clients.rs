@@ -5,7 +5,7 @@ mod settings;
 use std::sync::Arc;
 
 use lido_crypto::keys::Purpose;
-use lido_domain::{AppClient, ClientId};
+use lido_domain::{AppClient, ClientId, PoolId};
 use lido_store::{clients, pools, sessions};
 use lido_wire::ops::{
     CreateUserPoolClient, DeleteUserPoolClient, DescribeUserPoolClient, ListUserPoolClients,
@@ -176,17 +176,14 @@ pub async fn create(
                 fault::invalid_parameter("GenerateSecret and ClientSecret exclude each other.").into()
             );
         }
-        (None, true) => Some(cx.random_text(LOWER_CASE, 52)),
+        (None, true) => Some(new_secret(cx)),
         (secret, false) => secret,
     };
     let fixed = id.is_some();
     let id = id.unwrap_or_else(|| ClientId::new(cx.random_text(LOWER_CASE, 26)));
     let name = std::mem::take(&mut request.client_name);
     let settings = settings::created(pool, request, secret.is_some())?;
-    let sealed_secret = secret.as_deref().map(|secret| {
-        let context = Client::seal_context(&pool.record.id, &id);
-        cx.keyring.seal(Purpose::ClientSecret, &context, secret.as_bytes(), &*cx.random)
-    });
+    let sealed_secret = secret.as_deref().map(|secret| seal_secret(cx, &pool.record.id, &id, secret));
     let now = cx.now();
     let record = AppClient {
         pool: pool.record.id.clone(),
@@ -194,6 +191,8 @@ pub async fn create(
         name,
         settings: stored(&settings),
         sealed_secret,
+        secret_created: None,
+        second_secret: None,
         created: now,
         updated: now,
         revision: first_revision(cx),
@@ -222,12 +221,24 @@ pub async fn create(
     Ok(Arc::new(Client::parse(record, &cx.keyring)?))
 }
 
+/// A generated secret.
+pub(super) fn new_secret(cx: &Cx) -> String {
+    cx.random_text(LOWER_CASE, 52)
+}
+
+/// A client's secret as it is stored.
+pub(super) fn seal_secret(cx: &Cx, pool: &PoolId, client: &ClientId, secret: &str) -> Vec<u8> {
+    let context = Client::seal_context(pool, client);
+    cx.keyring.seal(Purpose::ClientSecret, &context, secret.as_bytes(), &*cx.random)
+}
+
 /// Settings as they are stored.
 fn stored(settings: &UserPoolClientType) -> String {
     serde_json::to_string(settings).expect("settings have only string keys")
 }
 
-/// What the operations on one client show.
+/// What the operations on one client show. Of two secrets it is the older one; which one the service shows is not
+/// known.
 fn describe(client: &Client) -> UserPoolClientType {
     let record = &client.record;
     UserPoolClientType {

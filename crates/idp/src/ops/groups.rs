@@ -415,6 +415,9 @@ mod tests {
             password_set: Millis(0),
             password_history: None,
             signed_out: Millis(0),
+            mfa: Default::default(),
+            totp_secret: None,
+            totp_pending: None,
             revision: 0,
         }
     }
@@ -431,6 +434,7 @@ mod tests {
                         id: id.clone(),
                         name: "pool".into(),
                         settings: "{}".into(),
+                        mfa: "{}".into(),
                         tags: Default::default(),
                         created: Millis(0),
                         updated: Millis(0),

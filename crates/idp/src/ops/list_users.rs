@@ -286,6 +286,7 @@ mod tests {
             id: PoolId::new("local_pool"),
             name: "pool".into(),
             settings: json!({ "UsernameConfiguration": { "CaseSensitive": case_sensitive } }).to_string(),
+            mfa: "{}".into(),
             tags: BTreeMap::new(),
             created: Millis(0),
             updated: Millis(0),
@@ -390,6 +391,9 @@ mod tests {
             password_set: Millis(0),
             password_history: None,
             signed_out: Millis(0),
+            mfa: Default::default(),
+            totp_secret: None,
+            totp_pending: None,
             revision: 0,
         }
     }

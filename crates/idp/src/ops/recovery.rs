@@ -8,6 +8,8 @@ use lido_wire::ops::{AdminResetUserPassword, ConfirmForgotPassword, ForgotPasswo
 use lido_wire::types::{ForgotPasswordResponse, RecoveryOptionNameType};
 
 use crate::Operation;
+use crate::auth::mfa;
+use crate::auth::migration::{self, Migration};
 use crate::caller::{Iam, PublicClient};
 use crate::codes::{self, Counted, Purpose};
 use crate::cx::Cx;
@@ -17,7 +19,8 @@ use crate::ops::sign_up::{known, simulated_details};
 use crate::ops::users::{alias_as_parameter, rename};
 use crate::passwords;
 use crate::pool::{Client, Pool, is_verified};
-use crate::triggers::{self, Unbuilt};
+use crate::triggers::post_confirmation::{self, Source};
+use crate::triggers::user_migration::Asked;
 
 /// How passwords are recovered, by priority; without any in the pool, by phone first.
 fn mechanisms(pool: &Pool) -> Vec<RecoveryOptionNameType> {
@@ -30,7 +33,16 @@ fn mechanisms(pool: &Pool) -> Vec<RecoveryOptionNameType> {
     mechanisms.into_iter().map(|mechanism| mechanism.name).collect()
 }
 
-/// The verified address that a reset goes to.
+/// `email` or `phone_number`, whichever the pool recovers passwords by first.
+pub(crate) fn primary_address(pool: &Pool) -> Option<&'static str> {
+    match mechanisms(pool).first()? {
+        RecoveryOptionNameType::VerifiedEmail => Some("email"),
+        RecoveryOptionNameType::VerifiedPhoneNumber => Some("phone_number"),
+        RecoveryOptionNameType::AdminOnly => None,
+    }
+}
+
+/// The verified address that a reset goes to: not one that is a factor of the user's sign-in already.
 ///
 /// Errors: [`fault::contact_administrator`], [`fault::no_recovery_channel`].
 fn channel(pool: &Pool, user: &User) -> Result<Address, Fault> {
@@ -44,7 +56,7 @@ fn channel(pool: &Pool, user: &User) -> Result<Address, Fault> {
             RecoveryOptionNameType::VerifiedEmail => "email",
             _ => "phone_number",
         })
-        .filter(|name| is_verified(&user.attributes, name))
+        .filter(|name| is_verified(&user.attributes, name) && !mfa::signs_in_by(pool, user, name))
         .find_map(|name| Address::of(&user.attributes, name))
         .ok_or_else(fault::no_recovery_channel)
 }
@@ -110,13 +122,20 @@ impl Operation for ForgotPassword {
             codes::as_for_a_user(cx, pool, &input.username).await?;
             Ok(answer(simulated_details(cx, pool, &input.username, usual_medium(pool))))
         };
-        triggers::refuse_unbuilt(pool, &[Unbuilt::UserMigration])?;
-        let found = known(cx, &caller, &input.username, input.secret_hash.as_deref()).await?;
+        let mut found = known(cx, &caller, &input.username, input.secret_hash.as_deref()).await?;
         codes::count_discreetly(cx, &caller, &input.username, found.as_ref(), Counted::ForgotPassword)
             .await?;
-        let Some(user) = found else {
-            return refuse(fault::username_client_combination_not_found()).await;
-        };
+        let mut unknown = fault::username_client_combination_not_found();
+        if found.is_none() {
+            let (client, metadata) = (&caller.client, input.client_metadata.as_ref());
+            let asked = Asked::ForgotPassword;
+            match migration::bring_in(cx, pool, client, &input.username, asked, None, metadata).await? {
+                Migration::Done(user) => found = Some(*user),
+                Migration::Nobody => {}
+                Migration::Failed => unknown = fault::migration_failed(client.record.id.as_str()),
+            }
+        }
+        let Some(user) = found else { return refuse(unknown).await };
         if let Err(fault) = require_resettable(&user) {
             return refuse(fault).await;
         }
@@ -139,13 +158,13 @@ impl Operation for ForgotPassword {
 /// Errors where the client may tell who exists: [`fault::username_client_combination_not_found`],
 /// [`fault::expired_code`], [`fault::attempt_limit_exceeded`]. Where it may not, each of them is
 /// [`fault::code_mismatch`], but for the hourly limit, which nobody meets as well. [`fault::password_policy`] and
-/// [`fault::password_history`] leave the code valid. An alias that another user holds is a bad parameter.
+/// [`fault::password_history`] leave the code valid. An alias that another user holds is a bad parameter. When
+/// PostConfirmation fails, the new password is in force.
 impl Operation for ConfirmForgotPassword {
     type Caller = PublicClient;
 
     async fn run(cx: &Cx, caller: PublicClient, input: Self::Input) -> Result<Self::Output> {
         let pool = &caller.pool;
-        triggers::refuse_unbuilt(pool, &[Unbuilt::PostConfirmation])?;
         let tells = caller.client.tells_user_existence();
         let vague = move |fault: Fault| if tells { fault } else { fault::code_mismatch() };
         let found = known(cx, &caller, &input.username, input.secret_hash.as_deref()).await?;
@@ -194,7 +213,7 @@ impl Operation for ConfirmForgotPassword {
             passwords::set(cx, pool, &mut after, &input.password, UserStatus::Confirmed).await?;
             after.updated = cx.now();
         }
-        let captures = (before, after, pool.clone(), attempt, right);
+        let captures = (before, after.clone(), pool.clone(), attempt, right);
         cx.store
             .write(captures, move |(before, after, pool, attempt, right), tx| {
                 Box::pin(async move {
@@ -219,6 +238,8 @@ impl Operation for ConfirmForgotPassword {
                 })
             })
             .await??;
+        let (client, metadata) = (Some(&*caller.client), input.client_metadata.as_ref());
+        post_confirmation::fire(cx, pool, client, Source::ConfirmForgotPassword, &after, metadata).await?;
         Ok(Self::Output::default())
     }
 }

@@ -39,7 +39,13 @@ impl Operation for InitiateAuth {
     type Caller = PublicClient;
 
     async fn run(cx: &Cx, caller: PublicClient, input: Self::Input) -> Result<Self::Output> {
-        let entrance = Entrance { pool: caller.pool, client: caller.client, by_admin: false };
+        let entrance = Entrance {
+            pool: caller.pool,
+            client: caller.client,
+            by_admin: false,
+            validation_data: input.client_metadata,
+            metadata: None,
+        };
         let parameters = Parameters(input.auth_parameters.unwrap_or_default());
         let step = auth::begin(cx, &entrance, input.auth_flow, parameters).await?;
         Ok(response!(step, InitiateAuthResponse))
@@ -52,7 +58,8 @@ impl Operation for AdminInitiateAuth {
     async fn run(cx: &Cx, caller: Iam, input: Self::Input) -> Result<Self::Output> {
         let pool = caller.pool(cx, &input.user_pool_id).await?;
         let client = cx.client(&pool, &input.client_id).await?;
-        let entrance = Entrance { pool, client, by_admin: true };
+        let entrance =
+            Entrance { pool, client, by_admin: true, validation_data: input.client_metadata, metadata: None };
         let parameters = Parameters(input.auth_parameters.unwrap_or_default());
         let step = auth::begin(cx, &entrance, input.auth_flow, parameters).await?;
         Ok(response!(step, AdminInitiateAuthResponse))
@@ -67,7 +74,13 @@ impl Operation for RespondToAuthChallenge {
         ChallengeAnswer(caller): ChallengeAnswer,
         input: Self::Input,
     ) -> Result<Self::Output> {
-        let entrance = Entrance { pool: caller.pool, client: caller.client, by_admin: false };
+        let entrance = Entrance {
+            pool: caller.pool,
+            client: caller.client,
+            by_admin: false,
+            validation_data: None,
+            metadata: input.client_metadata,
+        };
         let responses = Parameters(input.challenge_responses.unwrap_or_default());
         let session = input.session.as_deref();
         let step = auth::answer(cx, &entrance, input.challenge_name, session, responses).await?;
@@ -81,7 +94,8 @@ impl Operation for AdminRespondToAuthChallenge {
     async fn run(cx: &Cx, caller: Iam, input: Self::Input) -> Result<Self::Output> {
         let pool: std::sync::Arc<pool::Pool> = caller.pool(cx, &input.user_pool_id).await?;
         let client = cx.client(&pool, &input.client_id).await?;
-        let entrance = Entrance { pool, client, by_admin: true };
+        let entrance =
+            Entrance { pool, client, by_admin: true, validation_data: None, metadata: input.client_metadata };
         let responses = Parameters(input.challenge_responses.unwrap_or_default());
         let session = input.session.as_deref();
         let step = auth::answer(cx, &entrance, input.challenge_name, session, responses).await?;

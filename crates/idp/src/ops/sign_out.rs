@@ -9,7 +9,7 @@ use crate::Operation;
 use crate::caller::{Iam, RefreshTokenHolder, SignedIn};
 use crate::cx::Cx;
 use crate::fault::{self, Error, Result};
-use crate::tokens::issue;
+use crate::tokens::refresh;
 
 /// Ends every sign-in of the user: refresh tokens, and the access tokens that descend from them.
 pub(crate) async fn everywhere(tx: &mut Tx, pool: &PoolId, sub: &Sub, now: Millis) -> lido_store::Result<()> {
@@ -46,7 +46,8 @@ impl Operation for AdminUserGlobalSignOut {
 }
 
 /// Revokes a refresh token of this client and every token that descends from it. Doing it again, or for
-/// a token that is unknown, is success. Source: RFC 7009 §2.2 for the unknown token.
+/// a token that is unknown, is success. `RevokeAssociatedSessions` has no effect: it is about the sign-in at hosted
+/// pages that a token came from, and no token comes from one.
 ///
 /// Errors: [`fault::unauthorized_client`], [`fault::revocation_not_enabled`],
 /// [`fault::unsupported_token_type`].
@@ -70,21 +71,7 @@ impl Operation for RevokeToken {
         if lido_crypto::jws::parse(&input.token).is_ok() {
             return Err(fault::unsupported_token_type().into());
         }
-        let digest = issue::refresh_digest(cx, &input.token);
-        let captures = (digest, pool.record.id.clone(), client.record.id.clone(), cx.now());
-        cx.store
-            .write(captures, |(digest, pool, client, now), tx| {
-                Box::pin(async move {
-                    if let Some(session) = sessions::by_digest(tx, digest).await?
-                        && session.pool == *pool
-                        && session.client == *client
-                    {
-                        sessions::revoke(tx, digest, *now).await?;
-                    }
-                    Ok::<_, Error>(())
-                })
-            })
-            .await?;
+        refresh::revoke(cx, &pool, &client, &input.token).await?;
         Ok(Self::Output::default())
     }
 }

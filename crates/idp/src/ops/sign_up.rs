@@ -16,7 +16,8 @@ use crate::messages::{self, Address, Kind, Letter, mask};
 use crate::ops::users::alias_as_parameter;
 use crate::passwords;
 use crate::pool::Pool;
-use crate::triggers::{self, Unbuilt};
+use crate::triggers::pre_sign_up::Verdict;
+use crate::triggers::{About, post_confirmation, pre_sign_up};
 
 /// The names of a user who is about to be made.
 pub(crate) struct NewName {
@@ -83,6 +84,9 @@ pub(crate) fn new_user(
         password_set: now,
         password_history: None,
         signed_out: Millis::default(),
+        mfa: Default::default(),
+        totp_secret: None,
+        totp_pending: None,
         revision: 1,
     }
 }
@@ -190,10 +194,33 @@ pub(crate) fn allows_passwordless(pool: &Pool) -> bool {
         })
 }
 
+/// Does to a new user what PreSignUp decided. Returns the addresses that the function vouched for: as aliases
+/// they are taken from whoever has them.
+///
+/// Errors: [`fault::unrecognizable_lambda_output`] for an address that the user does not have.
+fn apply(verdict: Verdict, user: &mut User) -> Result<Vec<&'static str>> {
+    let mut verified = Vec::new();
+    for (address, is_verified) in
+        [("email", verdict.verify_email), ("phone_number", verdict.verify_phone_number)]
+    {
+        if is_verified {
+            if !user.attributes.contains_key(address) {
+                return Err(fault::unrecognizable_lambda_output().into());
+            }
+            user.attributes.insert(verified_flag(address), "true".to_owned());
+            verified.push(address);
+        }
+    }
+    if verdict.confirm {
+        user.status = UserStatus::Confirmed;
+    }
+    Ok(verified)
+}
+
 /// Errors: [`fault::sign_up_not_permitted`], the secret hash, [`fault::password_policy`], those of
 /// [`name_new_user`] and [`attributes::for_new_user`], [`fault::required_attributes_missing`],
-/// [`fault::user_already_exists`], those of the CustomMessage trigger, [`fault::code_delivery_failed`] (the
-/// user exists then).
+/// [`fault::user_already_exists`], those of the PreSignUp and CustomMessage triggers; the user exists already when
+/// it is [`fault::code_delivery_failed`] or one of PostConfirmation.
 impl Operation for SignUp {
     type Caller = PublicClient;
 
@@ -208,7 +235,6 @@ impl Operation for SignUp {
         if admin_only {
             return Err(fault::sign_up_not_permitted().into());
         }
-        triggers::refuse_unbuilt(pool, &[Unbuilt::PreSignUp])?;
         let password = require_password(pool, input.password.as_deref())?;
         if let Some(password) = password {
             passwords::check_policy(pool, password, fault::password_policy)?;
@@ -220,35 +246,57 @@ impl Operation for SignUp {
         if !missing.is_empty() {
             return Err(fault::required_attributes_missing(&missing).into());
         }
-        let attributes = attributes::with_verified_flags(attributes);
         let mut user = new_user(pool, name, attributes, UserStatus::Unconfirmed, cx.now());
-        let names = pool.sign_in_names(&user);
-        require_free(cx, &user, &names, taken_at_sign_up).await?;
+        require_free(cx, &user, &pool.sign_in_names(&user), taken_at_sign_up).await?;
+
+        let client = Some(&*caller.client);
+        let metadata = input.client_metadata.as_ref();
+        let about = About { pool, client, username: &user.username };
+        let validation_data = input.validation_data.as_deref();
+        let source = pre_sign_up::Source::SignUp;
+        let verdict =
+            pre_sign_up::fire(cx, about, source, &user.attributes, validation_data, metadata).await?;
+        let verified = apply(verdict, &mut user)?;
+        user.attributes = attributes::with_verified_flags(std::mem::take(&mut user.attributes));
+        let (taken_over, names): (Vec<SignInName>, Vec<SignInName>) = pool
+            .sign_in_names(&user)
+            .into_iter()
+            .partition(|name| pool.is_alias(name.kind) && verified.contains(&name.kind));
+        let status = user.status;
         if let Some(password) = password {
-            passwords::set(cx, pool, &mut user, password, UserStatus::Unconfirmed).await?;
+            passwords::set(cx, pool, &mut user, password, status).await?;
         }
         let message = match confirmation_address(pool, &user.attributes) {
+            _ if verdict.confirm => None,
             None => None,
             Some(address) => {
                 let code = confirmation_code(cx, &user, &address);
                 let letter = Letter {
                     pool,
-                    client: Some(&caller.client),
+                    client,
                     user: &user,
                     kind: Kind::SignUp,
                     address,
                     secret: &code.text,
                     code: Some(code.record),
-                    metadata: input.client_metadata.as_ref(),
+                    metadata,
                 };
                 Some(messages::prepare(cx, letter).await?)
             }
         };
-        let user_sub = user.sub.to_string();
+        let captures = (user.clone(), names, taken_over, message.clone());
         cx.store
-            .write((user, names, message.clone()), |(user, names, message), tx| {
+            .write(captures, |(user, names, taken_over, message), tx| {
                 Box::pin(async move {
+                    for name in taken_over {
+                        take_alias(tx, user, name, user.created).await?;
+                    }
                     insert(tx, user, names, taken_at_sign_up).await?;
+                    for name in taken_over {
+                        if !users::claim(tx, &user.pool, &user.sub, name).await? {
+                            return Err(Error::Conflict);
+                        }
+                    }
                     if let Some(message) = message {
                         message.post(tx).await?;
                     }
@@ -260,10 +308,14 @@ impl Operation for SignUp {
             None => None,
             Some(message) => Some(message.deliver(cx).await?),
         };
+        if verdict.confirm {
+            let source = post_confirmation::Source::ConfirmSignUp;
+            post_confirmation::fire(cx, pool, client, source, &user, metadata).await?;
+        }
         Ok(SignUpResponse {
-            user_confirmed: false,
+            user_confirmed: verdict.confirm,
             code_delivery_details: details,
-            user_sub,
+            user_sub: user.sub.to_string(),
             ..SignUpResponse::default()
         })
     }
@@ -277,7 +329,6 @@ impl Operation for ConfirmSignUp {
 
     async fn run(cx: &Cx, caller: PublicClient, input: Self::Input) -> Result<Self::Output> {
         let pool = &caller.pool;
-        triggers::refuse_unbuilt(pool, &[Unbuilt::PostConfirmation])?;
         let tells = caller.client.tells_user_existence();
         let found = known(cx, &caller, &input.username, input.secret_hash.as_deref()).await?;
         codes::count_discreetly(cx, &caller, &input.username, found.as_ref(), Counted::ConfirmSignUp).await?;
@@ -312,7 +363,8 @@ impl Operation for ConfirmSignUp {
         );
         let force = input.force_alias_creation == Some(true);
         let captures = (before, pool.clone(), attempt);
-        cx.store
+        let after = cx
+            .store
             .write(captures, move |(before, pool, attempt), tx| {
                 Box::pin(async move {
                     let mut attempt = attempt.clone();
@@ -327,10 +379,13 @@ impl Operation for ConfirmSignUp {
                         after.attributes.insert(verified_flag(attribute), "true".to_owned());
                     }
                     confirm(tx, pool, before, &after, force, attempt.now).await?;
-                    Ok::<_, Error>(Ok(()))
+                    Ok::<_, Error>(Ok(after))
                 })
             })
             .await??;
+        let (client, metadata) = (Some(&*caller.client), input.client_metadata.as_ref());
+        let source = post_confirmation::Source::ConfirmSignUp;
+        post_confirmation::fire(cx, pool, client, source, &after, metadata).await?;
         Ok(Self::Output::default())
     }
 }
@@ -461,13 +516,13 @@ impl Operation for ResendConfirmationCode {
 
 /// Confirms without a code; nothing is verified by it.
 ///
-/// Errors: [`fault::user_not_found`], [`fault::user_cannot_be_confirmed`].
+/// Errors: [`fault::user_not_found`], [`fault::user_cannot_be_confirmed`]; the user is confirmed already when it
+/// is one of PostConfirmation.
 impl Operation for AdminConfirmSignUp {
     type Caller = Iam;
 
     async fn run(cx: &Cx, caller: Iam, input: Self::Input) -> Result<Self::Output> {
         let pool = caller.pool(cx, &input.user_pool_id).await?;
-        triggers::refuse_unbuilt(&pool, &[Unbuilt::PostConfirmation])?;
         let before = cx.user(&pool, &input.username).await?;
         if before.status != UserStatus::Unconfirmed {
             return Err(fault::user_cannot_be_confirmed(before.status.as_str()).into());
@@ -477,13 +532,15 @@ impl Operation for AdminConfirmSignUp {
         after.status = UserStatus::Confirmed;
         after.updated = now;
         cx.store
-            .write((pool, before, after, now), |(pool, before, after, now), tx| {
+            .write((pool.clone(), before, after.clone(), now), |(pool, before, after, now), tx| {
                 Box::pin(async move {
                     stored_codes::clear(tx, &after.pool, &after.sub, Purpose::SignUp.as_str()).await?;
                     confirm(tx, pool, before, after, false, *now).await.map_err(alias_as_parameter)
                 })
             })
             .await?;
+        let source = post_confirmation::Source::ConfirmSignUp;
+        post_confirmation::fire(cx, &pool, None, source, &after, input.client_metadata.as_ref()).await?;
         Ok(Self::Output::default())
     }
 }

@@ -22,8 +22,8 @@ use moka::sync::Cache;
 use crate::caller::Iam;
 use crate::cx::Cx;
 use crate::fault::{self, Error, Result};
-use crate::ops::tags;
-use crate::pool::Pool;
+use crate::ops::{mfa, tags};
+use crate::pool::{MfaConfig, Pool};
 use crate::{Operation, paging, tokens};
 
 /// Users, or groups, that are removed in one write when their pool is gone.
@@ -107,6 +107,7 @@ impl Operation for UpdateUserPool {
         let tier = settings.user_pool_tier.unwrap_or(UserPoolTierType::Essentials);
         let lowered = !settings::tier_includes(tier, pool.tier());
         record.settings = stored(&settings);
+        record.mfa = mfa::updated(&settings, &pool.mfa)?.to_json();
 
         cx.store
             .write((record, lowered, tier), |(record, lowered, tier), tx| {
@@ -224,11 +225,13 @@ pub(crate) async fn create_with_keys(
     tags::check(&tags).map_err(fault::tagging)?;
     let name = std::mem::take(&mut request.pool_name);
     let settings = settings::created(request, id.region())?;
+    let mfa = mfa::updated(&settings, &MfaConfig::default())?;
     let now = cx.now();
     let record = UserPool {
         id: id.clone(),
         name,
         settings: stored(&settings),
+        mfa: mfa.to_json(),
         tags,
         created: now,
         updated: now,
@@ -371,7 +374,7 @@ fn is_pool_id(text: &str) -> bool {
 }
 
 /// Settings as they are stored.
-fn stored(settings: &UserPoolType) -> String {
+pub(super) fn stored(settings: &UserPoolType) -> String {
     serde_json::to_string(settings).expect("settings have only string keys")
 }
 
@@ -461,6 +464,9 @@ mod tests {
             password_set: Millis(0),
             password_history: None,
             signed_out: Millis(0),
+            mfa: Default::default(),
+            totp_secret: None,
+            totp_pending: None,
             revision: 0,
         };
         let added: Result<()> = cx

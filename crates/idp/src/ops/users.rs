@@ -19,6 +19,7 @@ use crate::attributes::{self, Writer};
 use crate::caller::{Iam, SignedIn};
 use crate::cx::Cx;
 use crate::fault::{self, Error, Fault, Result};
+use crate::ops::mfa;
 use crate::pool::Pool;
 
 // ---- Storing a changed user ------------------------------------------------------------------
@@ -99,7 +100,7 @@ pub(crate) fn user_type(user: &User) -> UserType {
         user_last_modified_date: Some(Timestamp::from_millis(user.updated.0)),
         enabled: Some(user.enabled),
         user_status: Some(status(user.status)),
-        mfa_options: None,
+        mfa_options: mfa::options(user),
     }
 }
 
@@ -119,9 +120,9 @@ impl Operation for AdminGetUser {
             user_last_modified_date: Some(Timestamp::from_millis(user.updated.0)),
             enabled: Some(user.enabled),
             user_status: Some(status(user.status)),
-            mfa_options: None,
-            preferred_mfa_setting: None,
-            user_mfa_setting_list: None,
+            mfa_options: mfa::options(&user),
+            preferred_mfa_setting: mfa::preferred(&user),
+            user_mfa_setting_list: mfa::setting_list(&user),
         })
     }
 }
@@ -136,9 +137,9 @@ impl Operation for GetUser {
         Ok(GetUserResponse {
             username: caller.user.username.as_str().into(),
             user_attributes: attributes::readable(&caller.client, &caller.user),
-            mfa_options: None,
-            preferred_mfa_setting: None,
-            user_mfa_setting_list: None,
+            mfa_options: mfa::options(&caller.user),
+            preferred_mfa_setting: mfa::preferred(&caller.user),
+            user_mfa_setting_list: mfa::setting_list(&caller.user),
         })
     }
 }
@@ -289,6 +290,9 @@ mod tests {
             password_set: Millis(0),
             password_history: None,
             signed_out: Millis(0),
+            mfa: Default::default(),
+            totp_secret: None,
+            totp_pending: None,
             revision: 0,
         }
     }

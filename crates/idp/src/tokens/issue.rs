@@ -1,5 +1,7 @@
 //! The tokens of a sign-in and of a refresh.
 
+use std::collections::BTreeMap;
+
 use lido_crypto::keys::Purpose;
 use lido_domain::records::TokenSession;
 use lido_domain::{Attributes, Millis, Secret, User};
@@ -12,6 +14,7 @@ use crate::fault::{Error, Result};
 use crate::pool::{Client, Pool};
 use crate::tokens::groups::GroupClaims;
 use crate::tokens::keys;
+use crate::triggers::pre_token_generation;
 
 /// A sign-in that is ready to be recorded: its session row, and the refresh token that it is known by.
 #[derive(Debug)]
@@ -55,25 +58,63 @@ pub(crate) fn base64_url(bytes: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Why tokens are issued, as PreTokenGeneration is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Authentication,
+    /// After NEW_PASSWORD_REQUIRED.
+    NewPasswordChallenge,
+    /// After DEVICE_PASSWORD_VERIFIER.
+    AuthenticateDevice,
+    RefreshTokens,
+    /// A sign-in at the hosted pages.
+    HostedAuth,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Authentication => "TokenGeneration_Authentication",
+            Self::NewPasswordChallenge => "TokenGeneration_NewPasswordChallenge",
+            Self::AuthenticateDevice => "TokenGeneration_AuthenticateDevice",
+            Self::RefreshTokens => "TokenGeneration_RefreshTokens",
+            Self::HostedAuth => "TokenGeneration_HostedAuth",
+        }
+    }
+}
+
+/// What tokens are issued for.
+#[derive(Clone, Copy, Debug)]
+pub struct Issue<'a> {
+    pub pool: &'a Pool,
+    pub client: &'a Client,
+    pub user: &'a User,
+    pub session: &'a TokenSession,
+    pub source: Source,
+    /// ClientMetadata, as far as the operation passes it on to PreTokenGeneration.
+    pub metadata: Option<&'a BTreeMap<String, String>>,
+    pub now: Millis,
+}
+
 /// Signs an ID and an access token of a session, each on a thread of the crypto pool. The user's groups are
-/// read here, so that no path to tokens can leave them out.
+/// read here and PreTokenGeneration is fired here, so that no path to tokens can leave them out.
 /// The refresh token is the caller's to add.
-pub async fn tokens(
-    cx: &Cx,
-    pool: &Pool,
-    client: &Client,
-    user: &User,
-    session: &TokenSession,
-    now: Millis,
-) -> Result<AuthenticationResultType> {
+///
+/// Errors: those of [`pre_token_generation::for_user`].
+pub async fn tokens(cx: &Cx, issue: Issue<'_>) -> Result<AuthenticationResultType> {
+    let Issue { pool, client, user, .. } = issue;
     let keys = keys::of(cx, pool).await?;
     let event_id = cx.uuid();
     let groups = GroupClaims::read(cx, user).await?;
-    let mut access_claims = access_claims(cx, pool, client, user, session, &event_id, now);
+    let changes = pre_token_generation::for_user(cx, issue, &groups).await?;
+    let groups = changes.groups.as_ref().unwrap_or(&groups);
+    let mut access_claims = access_claims(cx, issue, &event_id);
     groups.add_groups(&mut access_claims);
-    let mut id_claims = id_claims(cx, pool, client, user, session, &event_id, now);
+    changes.apply_to_access_token(&mut access_claims);
+    let mut id_claims = id_claims(cx, issue, &event_id);
     groups.add_groups(&mut id_claims);
     groups.add_roles(&mut id_claims);
+    changes.apply_to_id_token(&mut id_claims);
     let (access_key, id_key) = (keys.access.clone(), keys.id.clone());
     let (access, id) = tokio::try_join!(
         cx.crypto.run(move || access_key.sign(&access_claims)),
@@ -88,38 +129,23 @@ pub async fn tokens(
     })
 }
 
-fn common_claims(
-    cx: &Cx,
-    pool: &Pool,
-    client: &Client,
-    user: &User,
-    session: &TokenSession,
-    event_id: &str,
-    now: Millis,
-) -> Map<String, Value> {
+fn common_claims(cx: &Cx, issue: Issue<'_>, event_id: &str) -> Map<String, Value> {
     let mut claims = Map::new();
-    claims.insert("sub".into(), user.sub.as_str().into());
-    claims.insert("iss".into(), pool.issuer(&cx.settings).into());
-    if client.names_sign_ins() {
-        claims.insert("origin_jti".into(), session.origin_jti.as_str().into());
+    claims.insert("sub".into(), issue.user.sub.as_str().into());
+    claims.insert("iss".into(), issue.pool.issuer(&cx.settings).into());
+    if issue.client.names_sign_ins() {
+        claims.insert("origin_jti".into(), issue.session.origin_jti.as_str().into());
     }
     claims.insert("event_id".into(), event_id.into());
-    claims.insert("auth_time".into(), session.auth_time.seconds().into());
-    claims.insert("iat".into(), now.seconds().into());
+    claims.insert("auth_time".into(), issue.session.auth_time.seconds().into());
+    claims.insert("iat".into(), issue.now.seconds().into());
     claims
 }
 
 /// Source: access token claims. `jti` is in every access token, `aud` in none.
-fn access_claims(
-    cx: &Cx,
-    pool: &Pool,
-    client: &Client,
-    user: &User,
-    session: &TokenSession,
-    event_id: &str,
-    now: Millis,
-) -> Map<String, Value> {
-    let mut claims = common_claims(cx, pool, client, user, session, event_id, now);
+fn access_claims(cx: &Cx, issue: Issue<'_>, event_id: &str) -> Map<String, Value> {
+    let Issue { client, user, session, now, .. } = issue;
+    let mut claims = common_claims(cx, issue, event_id);
     claims.insert("client_id".into(), client.record.id.as_str().into());
     claims.insert("token_use".into(), "access".into());
     claims.insert("scope".into(), session.scope.as_str().into());
@@ -130,17 +156,10 @@ fn access_claims(
 }
 
 /// Source: ID token claims; attributes as far as the client may read them.
-fn id_claims(
-    cx: &Cx,
-    pool: &Pool,
-    client: &Client,
-    user: &User,
-    session: &TokenSession,
-    event_id: &str,
-    now: Millis,
-) -> Map<String, Value> {
+fn id_claims(cx: &Cx, issue: Issue<'_>, event_id: &str) -> Map<String, Value> {
+    let Issue { client, user, now, .. } = issue;
     let mut claims = attribute_claims(client, &user.attributes);
-    claims.append(&mut common_claims(cx, pool, client, user, session, event_id, now));
+    claims.append(&mut common_claims(cx, issue, event_id));
     claims.insert("aud".into(), client.record.id.as_str().into());
     claims.insert("token_use".into(), "id".into());
     claims.insert("cognito:username".into(), user.username.as_str().into());

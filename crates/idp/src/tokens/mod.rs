@@ -5,6 +5,7 @@
 pub mod groups;
 pub mod issue;
 pub mod keys;
+pub mod machine;
 pub mod refresh;
 pub mod rotate;
 pub mod verify;

@@ -286,10 +286,12 @@ fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> Result<(), Error>
     Ok(())
 }
 
-/// The values of a record. Every member must be known, and every column that is not optional must be there.
+/// The values of a record. Every member must be known, and every column that is neither optional nor younger than
+/// some release must be there.
 fn record(table: &Table, mut members: Map<String, Value>) -> Result<Record, String> {
     let fields = table.columns.iter().map(|column| {
-        let value = members.remove(column.name).unwrap_or_default();
+        let value = members.remove(column.name).or_else(|| serde_json::from_str(column.before?).ok());
+        let value = value.unwrap_or_default();
         field(column, value).ok_or_else(|| format!("the {} of a {}", column.name, table.record))
     });
     let record = fields.collect::<Result<Record, String>>()?;
@@ -309,4 +311,29 @@ fn field(column: &Column, value: Value) -> Option<Field> {
         (Kind::Digest | Kind::Sealed, Value::String(text)) => Field::Bytes(STANDARD.decode(text).ok()?),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A file of the first release says nothing of second factors.
+    #[test]
+    fn what_an_earlier_release_did_not_know_has_a_value() {
+        let users = table("user").unwrap();
+        let known = json!({
+            "pool_id": "p", "sub": "s", "username": "u", "attributes": {}, "pending": {}, "status": "CONFIRMED",
+            "enabled": true, "created_ms": 1, "updated_ms": 1, "password_set_ms": 1, "signed_out_ms": 0,
+            "revision": 1,
+        });
+        let Value::Object(members) = known else { unreachable!("it is written as an object") };
+        let read = record(users, members.clone()).unwrap();
+        assert_eq!(read[users.position("mfa")], Field::Text("{}".into()));
+        assert_eq!(read[users.position("totp_step")], Field::Int(0));
+        let mut without = members;
+        without.remove("status");
+        assert_eq!(record(users, without), Err("the status of a user".into()));
+    }
 }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::attributes;
 use crate::cx::Cx;
-use crate::fault::{self, Result};
+use crate::fault::{self, Error, Result};
 use crate::messages::{Kind, Letter, template};
-use crate::triggers::{About, event, invoke};
+use crate::triggers::{About, add_metadata, event, invoke, text};
 
 /// The texts that the function gave for its channel; what it left out keeps the template.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,19 +49,13 @@ fn request(
         "linkParameter": "{##Click Here##}",
         "usernameParameter": (kind == Kind::AdminCreateUser).then_some(template::USERNAME),
     });
-    if let Some(metadata) = metadata {
-        request["clientMetadata"] = json!(metadata);
-    }
+    add_metadata(&mut request, metadata);
     request
 }
 
 /// The texts for the medium that is sent, checked as the service checks them.
 fn read(kind: Kind, medium: Medium, response: &Value) -> Result<Rewritten> {
-    let text = |name: &str| match response.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(fault::unrecognizable_lambda_output()),
-    };
+    let text = |name: &str| Ok::<_, Error>(text(response, name)?.map(str::to_owned));
     let (body, subject) = match medium {
         Medium::Email => (text("emailMessage")?, text("emailSubject")?),
         Medium::Sms => (text("smsMessage")?, None),

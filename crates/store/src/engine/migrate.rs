@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "credentials", sql: include_str!("../../migrations/0003_credentials.sql") },
     Migration { version: 4, name: "messages", sql: include_str!("../../migrations/0004_messages.sql") },
     Migration { version: 5, name: "groups", sql: include_str!("../../migrations/0005_groups.sql") },
+    Migration { version: 6, name: "sign_in", sql: include_str!("../../migrations/0006_sign_in.sql") },
 ];
 
 /// What the tokens stand for in an engine.

@@ -5,14 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use futures_util::future::BoxFuture;
-use lido_domain::records::{SigningKey, TokenSession, TokenUse};
+use lido_domain::records::{SealedSecret, SigningKey, TokenSession, TokenUse};
 use lido_domain::{
-    AppClient, Attributes, ClientId, Group, Medium, Millis, PoolId, Sub, User, UserPool, UserStatus,
+    AppClient, Attributes, ClientId, Group, Medium, MfaFactor, MfaSettings, Millis, PoolId, Sub, User,
+    UserPool, UserStatus,
 };
 use lido_store::data_keys::{self, DataKey, Wrapped};
 use lido_store::messages::{self, InboxQuery, Outgoing, Received};
 use lido_store::search::{self, After, Range};
-use lido_store::sessions::{self, Proven};
+use lido_store::sessions::{self, Exchange, Exchanged, Proven, RefreshToken};
 use lido_store::users::{self, SignInName};
 use lido_store::{
     Result, Store, Tx, clients, codes, groups, installation, keys, limits, pools, sealed, transfer,
@@ -57,6 +58,7 @@ fn pool() -> UserPool {
         id: id(),
         name: "Größe 'x'".into(),
         settings: r#"{"Policies":{"n":1}}"#.into(),
+        mfa: "{}".into(),
         tags: BTreeMap::from([("k".to_owned(), "\"v\"".to_owned())]),
         created: Millis(1),
         updated: Millis(2),
@@ -71,6 +73,8 @@ fn client(name: &str, secret: Option<Vec<u8>>) -> AppClient {
         name: name.into(),
         settings: "{}".into(),
         sealed_secret: secret,
+        secret_created: None,
+        second_secret: None,
         created: Millis(1),
         updated: Millis(1),
         revision: 1,
@@ -95,6 +99,9 @@ fn user(sub: &str) -> User {
         password_set: Millis(1),
         password_history: None,
         signed_out: Millis(0),
+        mfa: Default::default(),
+        totp_secret: None,
+        totp_pending: None,
         revision: 1,
     }
 }
@@ -175,7 +182,21 @@ async fn clients_belong_to_a_pool() {
                 assert_eq!((revisions.pool_id, revisions.client, revisions.pool), (id(), 1, 1));
                 assert!(clients::put(tx, &AppClient { sealed_secret: None, ..secret.clone() }).await?);
                 assert!(!clients::put(tx, &secret).await?);
-                assert_eq!(clients::by_id(tx, &secret.id).await?.unwrap().sealed_secret, None);
+                let without = clients::by_id(tx, &secret.id).await?.unwrap();
+                assert_eq!(without.sealed_secret, None);
+                let two = AppClient {
+                    sealed_secret: Some(vec![3]),
+                    secret_created: Some(Millis(4)),
+                    second_secret: Some(SealedSecret { sealed: vec![5, 0], created: Millis(6) }),
+                    ..without
+                };
+                assert!(clients::put(tx, &two).await?);
+                let two = AppClient { revision: two.revision + 1, ..two };
+                assert_eq!(clients::by_id(tx, &two.id).await?, Some(two.clone()));
+                let other = AppClient { id: ClientId::new("with_two"), ..two };
+                assert!(clients::insert(tx, &other).await?);
+                assert_eq!(clients::by_id(tx, &other.id).await?, Some(other.clone()));
+                assert!(clients::delete(tx, &id(), &other.id).await?);
                 let listed = clients::list(tx, &id(), "web", 10).await?;
                 assert_eq!(listed.iter().map(|client| client.id.as_str()).collect::<Vec<_>>(), ["with"]);
                 assert_eq!(clients::count(tx, &id()).await?, 2);
@@ -263,6 +284,13 @@ async fn users_have_names_and_are_found() {
                     enabled: false,
                     password: None,
                     password_history: Some(vec![0; 3]),
+                    mfa: MfaSettings {
+                        enabled: [MfaFactor::SmsMfa, MfaFactor::SoftwareTokenMfa].into(),
+                        preferred: Some(MfaFactor::SmsMfa),
+                        token_name: Some("phone".into()),
+                    },
+                    totp_secret: Some(vec![1, 0]),
+                    totp_pending: Some(vec![2, 0]),
                     ..user("2")
                 };
                 assert!(users::put(tx, &user("2"), &changed).await?);
@@ -271,6 +299,21 @@ async fn users_have_names_and_are_found() {
                 users::sign_out(tx, &id(), &two, Millis(9)).await?;
                 let signed_out = users::by_sub(tx, &id(), &two).await?.unwrap();
                 assert_eq!((signed_out.signed_out, signed_out.revision), (Millis(9), 3));
+
+                assert_eq!(users::totp_step(tx, &id(), &two).await?, Some(0));
+                assert!(users::use_totp_step(tx, &id(), &two, 7).await?);
+                for used in [6, 7] {
+                    assert!(!users::use_totp_step(tx, &id(), &two, used).await?, "once, and none before it");
+                }
+                assert!(users::use_totp_step(tx, &id(), &two, 8).await?);
+                users::set_totp_step(tx, &id(), &two, 3).await?;
+                assert_eq!(users::totp_step(tx, &id(), &two).await?, Some(3));
+                assert_eq!(users::totp_step(tx, &id(), &Sub::new("none")).await?, None);
+                assert_eq!(
+                    users::by_sub(tx, &id(), &two).await?.unwrap().revision,
+                    3,
+                    "no change of the user"
+                );
                 Ok(())
             })
         })
@@ -478,12 +521,14 @@ async fn sign_ins_stand_until_they_are_revoked() {
                 assert!(sessions::begin(tx, &session("a"), &[1; 32], &proven).await?);
                 let changed = Proven { revision: 2, ..proven.clone() };
                 assert!(!sessions::begin(tx, &session("b"), &[2; 32], &changed).await?);
-                assert_eq!(sessions::by_digest(tx, &[1; 32]).await?, Some(session("a")));
+                let first = RefreshToken::First([1; 32]);
+                let found = sessions::of_refresh_token(tx, &first).await?;
+                assert_eq!(found, Some((session("a"), Exchanged::No)));
                 let (web, one) = (ClientId::new("web"), Sub::new("1"));
                 let standing = sessions::standing(tx, &web, "a", &one).await?.unwrap();
                 assert_eq!((standing.stands, standing.user), (true, Some(user("1"))));
                 assert_eq!((standing.revisions.pool_id, standing.revisions.pool), (id(), 1));
-                sessions::revoke(tx, &[1; 32], Millis(2)).await?;
+                sessions::revoke(tx, &id(), "a", Millis(2)).await?;
                 assert!(!sessions::standing(tx, &web, "a", &one).await?.unwrap().stands);
                 assert_eq!(sessions::standing(tx, &web, "", &Sub::new("none")).await?.unwrap().user, None);
                 assert!(sessions::standing(tx, &ClientId::new("none"), "a", &one).await?.is_none());
@@ -627,6 +672,7 @@ async fn sealed_values_are_walked_through_and_replaced() {
                     &sealed::USER_PASSWORD,
                     &sealed::USER_PASSWORD_HISTORY,
                     &sealed::CLIENT_SECRET,
+                    &sealed::SECOND_CLIENT_SECRET,
                     &sealed::SIGNING_KEY,
                     &sealed::OUTBOX,
                     &sealed::INBOX,
@@ -645,6 +691,71 @@ async fn sealed_values_are_walked_through_and_replaced() {
                 let cells = sealed::page(tx, column, &cells[0].key, 2).await?;
                 let values: Vec<_> = cells.into_iter().map(|cell| cell.sealed).collect();
                 assert_eq!(values, [Some(vec![1]), Some(vec![0, 255, 7])]);
+                Ok(())
+            })
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refresh_tokens_are_exchanged() {
+    fn rotated(digest: u8) -> RefreshToken {
+        RefreshToken::Rotated { pool: id(), origin_jti: "a".into(), digest: [digest; 32] }
+    }
+    on_each(|store| async move {
+        fill(&store).await;
+        write(&store, |tx| {
+            Box::pin(async move {
+                let session = TokenSession {
+                    pool: id(),
+                    client: ClientId::new("web"),
+                    sub: Sub::new("1"),
+                    origin_jti: "a".into(),
+                    auth_time: Millis(1),
+                    scope: "openid".into(),
+                    expires: Millis(1000),
+                    revoked: false,
+                };
+                let proven = Proven { revision: 1, now: Millis(1) };
+                assert!(sessions::begin(tx, &session, &[1; 32], &proven).await?);
+                let at = |now: i64, again_since: Option<i64>| Exchange {
+                    client: ClientId::new("web"),
+                    client_revision: 1,
+                    now: Millis(now),
+                    again_since: again_since.map(Millis),
+                };
+                for (token, next) in [(RefreshToken::First([1; 32]), 2), (rotated(2), 3)] {
+                    let changed = Exchange { client_revision: 2, ..at(5, None) };
+                    assert!(!sessions::exchange(tx, &token, &changed).await?, "its client has changed");
+                    assert!(sessions::exchange(tx, &token, &at(5, None)).await?);
+                    assert!(!sessions::exchange(tx, &token, &at(5, None)).await?);
+                    assert!(sessions::exchange(tx, &token, &at(9, Some(4))).await?);
+                    assert!(!sessions::exchange(tx, &token, &at(10, Some(5))).await?);
+                    let found = sessions::of_refresh_token(tx, &token).await?;
+                    assert_eq!(found, Some((session.clone(), Exchanged::At(Millis(5)))));
+                    let name = next.to_string();
+                    sessions::add_rotated(tx, &session, &name, &[next; 32], Millis(5)).await?;
+                    let found = sessions::of_refresh_token(tx, &rotated(next)).await?;
+                    assert_eq!(found, Some((session.clone(), Exchanged::No)));
+                }
+                let late = Millis(6 + sessions::REMEMBERS_EXCHANGED_MS);
+                sessions::add_rotated(tx, &session, "4", &[4; 32], late).await?;
+                for (digest, exchanged) in [(2, Exchanged::LongAgo), (3, Exchanged::No), (4, Exchanged::No)] {
+                    let found = sessions::of_refresh_token(tx, &rotated(digest)).await?;
+                    assert_eq!(found, Some((session.clone(), exchanged)));
+                }
+                let other = RefreshToken::Rotated { pool: id(), origin_jti: "b".into(), digest: [3; 32] };
+                assert_eq!(sessions::of_refresh_token(tx, &other).await?, None);
+                sessions::revoke(tx, &id(), "a", Millis(7)).await?;
+                assert!(!sessions::exchange(tx, &rotated(3), &at(8, None)).await?);
+                assert!(users::delete(tx, &id(), &Sub::new("1")).await?);
+                assert_eq!(sessions::of_refresh_token(tx, &rotated(3)).await?, None);
+                // Nothing of it is left that another sign-in could meet.
+                let again = TokenSession { sub: Sub::new("2"), ..session };
+                assert!(sessions::begin(tx, &again, &[1; 32], &proven).await?);
+                sessions::add_rotated(tx, &again, "3", &[3; 32], Millis(8)).await?;
                 Ok(())
             })
         })

@@ -10,16 +10,13 @@ use lido_wire::types::{
 
 use crate::fault::{self, Error, Result};
 use crate::ops::user_pools::settings::require_tier;
-use crate::pool::{PROFILE_ATTRIBUTES, Pool};
+use crate::pool::{PROFILE_ATTRIBUTES, Pool, STANDARD_SCOPES};
 
 const HOUR: i64 = 60 * 60;
 const DAY: i64 = 24 * HOUR;
 
 /// Days that a refresh token is good for, unless the client says otherwise.
 const REFRESH_DAYS: i64 = 30;
-
-/// The scopes that need no resource server.
-const STANDARD_SCOPES: [&str; 5] = ["phone", "email", "openid", "profile", "aws.cognito.signin.user.admin"];
 
 /// The settings of a new client. `has_secret`: whether it gets one.
 pub(super) fn created(

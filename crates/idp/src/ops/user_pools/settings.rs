@@ -115,9 +115,6 @@ fn completed(
     email(settings.email_configuration.get_or_insert_default())?;
     settings.sms_configuration.as_mut().map(|sms| sms_sender(sms, region)).transpose()?;
     settings.mfa_configuration.get_or_insert(UserPoolMfaType::Off);
-    if settings.mfa_configuration != Some(UserPoolMfaType::Off) && settings.sms_configuration.is_none() {
-        return Err(fault::sms_required_for_mfa().into());
-    }
     settings.auto_verified_attributes = settings.auto_verified_attributes.filter(|list| !list.is_empty());
     update_settings(&settings)?;
     if let Some(devices) = &mut settings.device_configuration {
@@ -301,7 +298,7 @@ fn email(email: &mut EmailConfigurationType) -> Result<()> {
 }
 
 /// Either of the two SMS services, in the pool's region unless another is named.
-fn sms_sender(sms: &mut SmsConfigurationType, region: &str) -> Result<()> {
+pub(crate) fn sms_sender(sms: &mut SmsConfigurationType, region: &str) -> Result<()> {
     match (&sms.sns_caller_arn, &mut sms.eums_sms) {
         (None, None) => Err(refused("SmsConfiguration needs either SnsCallerArn or EumsSms.")),
         (Some(_), Some(_)) => Err(refused("SmsConfiguration takes SnsCallerArn or EumsSms, not both.")),

@@ -18,6 +18,7 @@ fn pool(tier: &str) -> Pool {
         id: PoolId::new("eu-west-1_a"),
         name: "p".to_owned(),
         settings: settings.to_string(),
+        mfa: "{}".into(),
         tags: std::collections::BTreeMap::new(),
         created: Millis(0),
         updated: Millis(0),

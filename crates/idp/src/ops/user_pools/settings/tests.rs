@@ -214,12 +214,6 @@ fn an_sms_configuration_names_one_sender_in_the_pool_s_region() {
 }
 
 #[test]
-fn mfa_needs_an_sms_configuration() {
-    invalid(create(json!({"MfaConfiguration": "OPTIONAL"})));
-    create(json!({"MfaConfiguration": "ON", "SmsConfiguration": {"SnsCallerArn": ROLE}})).unwrap();
-}
-
-#[test]
 fn what_is_verified_before_an_update_is_auto_verified() {
     let settings = json!({"AttributesRequireVerificationBeforeUpdate": ["email"]});
     invalid(create(json!({"UserAttributeUpdateSettings": settings})));

@@ -1,0 +1,143 @@
+//! A user whom the pool does not know is brought in from another directory, in the request that names it.
+
+use std::collections::BTreeMap;
+
+use lido_domain::{MfaFactor, Secret, User};
+use lido_store::users::{self, SignInName};
+use lido_wire::ErrorCode;
+
+use crate::attributes::{self, ADDRESSES, Writer};
+use crate::cx::Cx;
+use crate::fault::{self, Error, Result};
+use crate::ops::admin_create_user::{Invitation, invitations, taken};
+use crate::ops::sign_up::{insert, name_new_user, new_user, take_alias};
+use crate::passwords;
+use crate::pool::{Client, Pool};
+use crate::triggers::About;
+use crate::triggers::user_migration::{self, Asked, Found};
+
+/// A password that nobody knows is not to be guessed.
+const UNKNOWN_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const UNKNOWN_LENGTH: usize = 64;
+
+/// What came of asking another directory.
+pub(crate) enum Migration {
+    /// The user is in the pool now.
+    Done(Box<User>),
+    /// The other directory knows nobody of this name either, or the pool has no function.
+    Nobody,
+    /// Something went wrong with the function, its answer, or the user that the answer describes: the log says
+    /// what. The caller tells as much as the app client may.
+    Failed,
+}
+
+pub(crate) fn is_configured(pool: &Pool) -> bool {
+    pool.lambda().is_some_and(|lambda| lambda.user_migration.is_some())
+}
+
+/// Asks the pool's function for the user that is typed as `name`, and makes it.
+pub(crate) async fn bring_in(
+    cx: &Cx,
+    pool: &Pool,
+    client: &Client,
+    name: &str,
+    asked: Asked<'_>,
+    validation_data: Option<&BTreeMap<String, String>>,
+    metadata: Option<&BTreeMap<String, String>>,
+) -> Result<Migration> {
+    let about = About { pool, client: Some(client), username: name };
+    let outcome = match user_migration::fire(cx, about, asked, validation_data, metadata).await {
+        Ok(Some(found)) => {
+            create(cx, pool, client, name, asked, found).await.map(|user| Migration::Done(user.into()))
+        }
+        Ok(None) => Ok(Migration::Nobody),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Err(Error::Fault(fault)) if !fault.is(ErrorCode::TooManyRequests) => {
+            tracing::warn!(pool.id = %pool.record.id, code = fault.code, "a user was not migrated");
+            Ok(Migration::Failed)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Makes the user in one write. If another request made it meanwhile, that one is the user.
+async fn create(
+    cx: &Cx,
+    pool: &Pool,
+    client: &Client,
+    typed: &str,
+    asked: Asked<'_>,
+    found: Found,
+) -> Result<User> {
+    let mut attributes = attributes::for_new_user(pool, Writer::Administrator, &found.attributes)?;
+    let chosen = found.username.as_deref().filter(|_| !pool.has_username_attributes());
+    let name = name_new_user(cx, pool, chosen.unwrap_or(typed), &mut attributes)?;
+    let missing = attributes::missing_required(pool, &attributes);
+    if !missing.is_empty() {
+        return Err(fault::required_attributes_missing(&missing).into());
+    }
+    let mut user = new_user(pool, name, attributes, found.status, cx.now());
+    // Only where the pool asks for it and there is a number to write to.
+    let has_sms_mfa = pool.mfa_factors().contains(&MfaFactor::SmsMfa);
+    if found.enable_sms_mfa && has_sms_mfa && user.attributes.contains_key("phone_number") {
+        user.mfa.enabled.insert(MfaFactor::SmsMfa);
+    }
+    // As it was typed, without the pool's policy. Whoever forgot it gets one that nobody knows until it is reset.
+    let password = match asked {
+        Asked::SignIn { password } => Secret::new(password.to_owned()),
+        Asked::ForgotPassword => Secret::new(cx.random_text(UNKNOWN_ALPHABET, UNKNOWN_LENGTH)),
+    };
+    passwords::set(cx, pool, &mut user, password.expose(), found.status).await?;
+    let is_forced = |name: &SignInName| {
+        found.force_alias_creation && pool.is_alias(name.kind) && ADDRESSES.contains(&name.kind)
+    };
+    let (forced, plain): (Vec<SignInName>, Vec<SignInName>) =
+        pool.sign_in_names(&user).into_iter().partition(is_forced);
+    // The welcome carries the password: who does not know it is not told another.
+    let welcome = if found.is_welcomed && matches!(asked, Asked::SignIn { .. }) {
+        let invitation = Invitation {
+            pool,
+            client: Some(client),
+            user: &user,
+            password: &password,
+            mediums: Some(&found.mediums),
+            metadata: None,
+        };
+        invitations(cx, invitation).await?
+    } else {
+        Vec::new()
+    };
+    let made = cx
+        .store
+        .write((user.clone(), plain, forced, welcome.clone()), |(user, plain, forced, welcome), tx| {
+            Box::pin(async move {
+                for name in forced {
+                    take_alias(tx, user, name, user.created).await?;
+                }
+                insert(tx, user, plain, taken).await?;
+                for name in forced {
+                    if !users::claim(tx, &user.pool, &user.sub, name).await? {
+                        return Err(Error::Conflict);
+                    }
+                }
+                for message in welcome {
+                    message.post(tx).await?;
+                }
+                Ok::<_, Error>(())
+            })
+        })
+        .await;
+    match made {
+        Ok(()) => {}
+        Err(Error::Fault(fault)) if !fault.is(ErrorCode::TooManyRequests) => {
+            return cx.find_user(pool, typed).await?.ok_or_else(|| fault.into());
+        }
+        Err(other) => return Err(other),
+    }
+    for message in welcome {
+        message.deliver_unheard(cx);
+    }
+    Ok(user)
+}
