@@ -95,7 +95,8 @@ async fn unsigned_calls_reach_what_needs_no_signature_alone() {
     for facts in OPERATIONS {
         for body in [json!({}), json!({ "UserPoolId": POOL, "Username": "ana" })] {
             let answer = lido.call(facts.name, body).await;
-            if facts.unsigned {
+            // GetClientToken is proven by the secret of an app client, whatever the model says of signatures.
+            if facts.unsigned || facts.name == "GetClientToken" {
                 assert_ne!(answer.code(), Some(missing.0), "{}", facts.name);
             } else {
                 refused(&answer, missing);

@@ -480,27 +480,3 @@ fn unique() -> usize {
     static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
-
-#[tokio::test]
-async fn triggers_that_are_not_built_are_not_passed_over() {
-    let lido = Lido::shared().await;
-    for (trigger, name) in [("PreSignUp", "PreSignUp"), ("PostConfirmation", "PostConfirmation")] {
-        let app =
-            lido.pool().with(json!({ "LambdaConfig": { trigger: Functions::arn("f") } })).app_client().await;
-        let answer = match trigger {
-            "PreSignUp" => app.sign_up("ana", PASSWORD).await,
-            _ => {
-                app.sign_up("ana", PASSWORD).await.ok();
-                app.confirm("ana", "123456").await
-            }
-        };
-        if answer.status == 501 {
-            let message = format!("Lido does not implement the {name} trigger yet.");
-            answer.fails_as(501, "NotImplementedException", &message);
-        } else {
-            // Built, it fails as a function that nothing resolves: never in silence.
-            let message = answer.fails_with("UnexpectedLambdaException");
-            assert!(message.starts_with(&format!("{name} invocation failed due to error")), "{message}");
-        }
-    }
-}
