@@ -54,9 +54,6 @@ const DEAD_AFTER: Duration = Duration::from_secs(30);
 /// A body is rerun, when the database asks for it, at most this often and for this long.
 const ATTEMPTS: u32 = 100;
 const RERUN_WITHIN: Duration = Duration::from_secs(20);
-/// Connections that are found dead before a body gives up: all of a pool die at once.
-const LOST: u32 = 3;
-
 /// For each connection, where the engine knows them. Every statement of Lido has its index; on small tables, or
 /// before the first ANALYZE, a planner may prefer to scan, which is slow later and locks more than it must:
 /// a serializable scan conflicts with every write to its table.
@@ -416,12 +413,16 @@ impl Database {
 
     /// Whether a transaction that writes can be begun.
     pub(super) async fn ping(&self) -> Result<(), Error> {
-        let client = connection(&self.pool).await?;
-        client.batch_execute(TRY_WRITE).await.map_err(|failure| {
+        for lost in 0.. {
+            let client = connection(&self.pool).await?;
+            let Err(failure) = client.batch_execute(TRY_WRITE).await else { return Ok(()) };
             // What was begun ends with the connection.
             drop(Object::take(client));
-            error(&failure)
-        })
+            if class(&failure) != Class::Lost || lost >= most_lost(&self.pool) {
+                return Err(error(&failure));
+            }
+        }
+        unreachable!("the loop ends by returning")
     }
 
     pub(super) async fn close(&self) {
@@ -506,13 +507,19 @@ where
             }
             End::Lost(failure) => {
                 lost += 1;
-                if lost > LOST {
+                if lost > most_lost(pool) {
                     return Err(failure.into());
                 }
             }
         }
     }
     unreachable!("the loop ends by returning")
+}
+
+/// Connections that may be found dead in a row: all of a pool die with the database, and none of them is told before
+/// it is used. A new one that cannot be made ends it sooner.
+fn most_lost(pool: &Pool) -> usize {
+    pool.status().max_size
 }
 
 /// A random time that grows with the attempts: whoever met at a row should not meet again.
