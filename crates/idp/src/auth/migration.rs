@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use lido_domain::{MfaFactor, Secret, User};
-use lido_store::users::{self, SignInName};
+use lido_store::users::SignInName;
 use lido_wire::ErrorCode;
 
 use crate::attributes::{self, ADDRESSES, Writer};
 use crate::cx::Cx;
 use crate::fault::{self, Error, Result};
-use crate::ops::admin_create_user::{Invitation, invitations, taken};
-use crate::ops::sign_up::{insert, name_new_user, new_user, take_alias};
+use crate::ops::admin_create_user::{self, Invitation, invitations};
+use crate::ops::sign_up::{name_new_user, new_user};
 use crate::passwords;
 use crate::pool::{Client, Pool};
 use crate::triggers::About;
@@ -109,27 +109,7 @@ async fn create(
     } else {
         Vec::new()
     };
-    let made = cx
-        .store
-        .write((user.clone(), plain, forced, welcome.clone()), |(user, plain, forced, welcome), tx| {
-            Box::pin(async move {
-                for name in forced {
-                    take_alias(tx, user, name, user.created).await?;
-                }
-                insert(tx, user, plain, taken).await?;
-                for name in forced {
-                    if !users::claim(tx, &user.pool, &user.sub, name).await? {
-                        return Err(Error::Conflict);
-                    }
-                }
-                for message in welcome {
-                    message.post(tx).await?;
-                }
-                Ok::<_, Error>(())
-            })
-        })
-        .await;
-    match made {
+    match admin_create_user::store(cx, &user, plain, forced, &welcome).await {
         Ok(()) => {}
         Err(Error::Fault(fault)) if !fault.is(ErrorCode::TooManyRequests) => {
             return cx.find_user(pool, typed).await?.ok_or_else(|| fault.into());

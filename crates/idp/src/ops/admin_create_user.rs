@@ -175,8 +175,23 @@ async fn create(cx: &Cx, pool: &Pool, input: &Input) -> Result<User> {
             wanted_invitations(cx, pool, &user, &password, input).await?
         }
     };
+    store(cx, &user, plain, forced, &messages).await?;
+    deliver(cx, messages).await?;
+    Ok(user)
+}
+
+/// Makes the user with its names and messages, in one write. `forced`: names that are taken from whoever holds them.
+///
+/// Errors: [`taken`] for one of the `plain` names, [`Error::Conflict`].
+pub(crate) async fn store(
+    cx: &Cx,
+    user: &User,
+    plain: Vec<SignInName>,
+    forced: Vec<SignInName>,
+    messages: &[Prepared],
+) -> Result<()> {
     cx.store
-        .write((user.clone(), plain, forced, messages.clone()), |(user, plain, forced, messages), tx| {
+        .write((user.clone(), plain, forced, messages.to_vec()), |(user, plain, forced, messages), tx| {
             Box::pin(async move {
                 for name in forced {
                     take_alias(tx, user, name, user.created).await?;
@@ -190,12 +205,10 @@ async fn create(cx: &Cx, pool: &Pool, input: &Input) -> Result<User> {
                 for message in messages {
                     message.post(tx).await?;
                 }
-                Ok::<_, Error>(())
+                Ok(())
             })
         })
-        .await?;
-    deliver(cx, messages).await?;
-    Ok(user)
+        .await
 }
 
 /// Invites again, with a new temporary password whose validity begins anew.
