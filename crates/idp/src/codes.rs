@@ -148,6 +148,8 @@ pub enum Counted {
     ChangePassword,
     /// Codes of sign-ins that are sent by e-mail.
     EmailMfa,
+    /// The same by SMS. Each costs money: who knows one password must not be able to send any number.
+    SmsMfa,
 }
 
 impl Counted {
@@ -156,7 +158,7 @@ impl Counted {
             Self::GetUserAttributeVerificationCode | Self::ResendConfirmationCode | Self::ChangePassword => 5,
             Self::VerifyUserAttribute | Self::ConfirmSignUp => 15,
             Self::ForgotPassword => 10,
-            Self::EmailMfa => 20,
+            Self::EmailMfa | Self::SmsMfa => 20,
         }
     }
 
@@ -169,6 +171,7 @@ impl Counted {
             Self::ForgotPassword => "forgot_password",
             Self::ChangePassword => "change_password",
             Self::EmailMfa => "email_mfa",
+            Self::SmsMfa => "sms_mfa",
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Fault {
     pub message: Option<String>,
 }
 
+const NOT_IMPLEMENTED: &str = "NotImplementedException";
+
 impl Fault {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code: code.as_str(), status: code.status(), message: Some(message.into()) }
@@ -26,6 +28,11 @@ impl Fault {
 
     pub fn is(&self, code: ErrorCode) -> bool {
         self.code == code.as_str()
+    }
+
+    /// Whether it says that Lido has not built something.
+    pub fn is_not_implemented(&self) -> bool {
+        self.code == NOT_IMPLEMENTED
     }
 }
 
@@ -88,16 +95,12 @@ pub fn request_timeout() -> Fault {
 
 /// An operation that Lido does not have yet.
 pub fn not_implemented(operation: &str) -> Fault {
-    Fault::framework(
-        "NotImplementedException",
-        501,
-        Some(format!("Lido does not implement {operation} yet.")),
-    )
+    Fault::framework(NOT_IMPLEMENTED, 501, Some(format!("Lido does not implement {operation} yet.")))
 }
 
 /// Something inside an operation that Lido does not have yet: said, never skipped in silence.
 pub fn feature_not_implemented(feature: &str) -> Fault {
-    Fault::framework("NotImplementedException", 501, Some(format!("Lido does not implement {feature} yet.")))
+    Fault::framework(NOT_IMPLEMENTED, 501, Some(format!("Lido does not implement {feature} yet.")))
 }
 
 /// Attested.

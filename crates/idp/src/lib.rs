@@ -175,13 +175,18 @@ pub async fn dispatch(cx: &Cx, route: &Route, request: &Request) -> Result<Vec<u
         }
         return Err(fault::not_implemented(route.facts.name).into());
     };
+    let declares = |code: &str| route.facts.errors.iter().any(|declared| declared.as_str() == code);
     for _ in 0..ATTEMPTS {
         match run(cx, request).await {
             Err(Error::Conflict) => {}
+            Err(Error::Fault(fault))
+                if fault.is(lido_wire::ErrorCode::TooManyRequests) && !declares(fault.code) =>
+            {
+                return Err(again(route.facts));
+            }
             Err(Error::Fault(fault)) => {
                 debug_assert!(
-                    fault::is_framework(fault.code)
-                        || route.facts.errors.iter().any(|declared| declared.as_str() == fault.code),
+                    fault::is_framework(fault.code) || declares(fault.code),
                     "{} does not declare {}",
                     route.facts.name,
                     fault.code
@@ -191,8 +196,13 @@ pub async fn dispatch(cx: &Cx, route: &Route, request: &Request) -> Result<Vec<u
             answer => return answer,
         }
     }
-    let declared = route.facts.errors.contains(&lido_wire::ErrorCode::ConcurrentModification);
-    Err(if declared { fault::concurrent_modification() } else { fault::too_many_requests() }.into())
+    Err(again(route.facts))
+}
+
+/// What tells the caller to come again, as far as the operation knows such an error.
+fn again(facts: &OperationFacts) -> Error {
+    let declared = facts.errors.contains(&lido_wire::ErrorCode::ConcurrentModification);
+    if declared { fault::concurrent_modification() } else { fault::too_many_requests() }.into()
 }
 
 /// The route of an operation by its name.

@@ -11,6 +11,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use http::StatusCode;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 /// What a function answers.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub enum Reply {
     Respond(Value),
     /// Status, body, and whether `X-Amz-Function-Error` is set.
     Raw { status: u16, body: String, function_error: bool },
+    /// This, when it is told to.
+    Held(Arc<Notify>, Box<Reply>),
     /// Nothing, ever.
     Silence,
 }
@@ -94,12 +97,19 @@ async fn invoke(State(inner): State<Arc<Inner>>, Path(name): Path<String>, body:
     let reply = handler.map_or_else(|| Reply::Value(event.clone()), |handler| handler(&event));
     let invocation = Invocation { function: name, event: event.clone() };
     inner.invocations.lock().unwrap_or_else(PoisonError::into_inner).push(invocation);
+    let reply = match reply {
+        Reply::Held(until, then) => {
+            until.notified().await;
+            *then
+        }
+        reply => reply,
+    };
     match reply {
         Reply::Value(value) => Json(value).into_response(),
         Reply::Respond(response) => {
             Json(crate::merged(event, serde_json::json!({ "response": response }))).into_response()
         }
-        Reply::Silence => std::future::pending().await,
+        Reply::Held(..) | Reply::Silence => std::future::pending().await,
         Reply::Raw { status, body, function_error } => {
             let status = StatusCode::from_u16(status).expect("the test knows statuses");
             if function_error {

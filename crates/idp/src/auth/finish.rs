@@ -5,6 +5,7 @@ use lido_domain::{Millis, PoolId, Sub, User, UserStatus};
 use lido_store::codes::{self, Attempt, Redeemed};
 use lido_store::sessions::Proven;
 use lido_store::{Tx, limits, sessions, users};
+use lido_wire::ErrorCode;
 
 use crate::attributes::verified_flag;
 use crate::auth::mfa;
@@ -38,7 +39,11 @@ pub(super) struct Proof {
 /// A second factor that was right when it was looked at, and must still be when it is used.
 #[derive(Clone, Debug)]
 pub(super) enum SecondFactor {
-    Code(Attempt),
+    Code {
+        attempt: Attempt,
+        /// Where it was sent, if the user must still have that address.
+        address: Option<Address>,
+    },
     /// The time step of a software token's code.
     Step(i64),
     /// The step of the code that verified the software token which is registered now.
@@ -120,10 +125,23 @@ pub(super) async fn proceed(
     proof: Proof,
     source: Source,
 ) -> Result<Step> {
-    match mfa::due(&entrance.pool, user)? {
-        None => complete(cx, entrance, user, proof, source).await,
-        Some(due) => mfa::challenge(cx, entrance, user, proof.once, source, due).await,
+    let once = proof.once.clone();
+    let outcome = match mfa::due(&entrance.pool, user) {
+        Ok(None) => return complete(cx, entrance, user, proof, source).await,
+        Ok(Some(due)) => mfa::challenge(cx, entrance, user, proof.once, source, due).await,
+        Err(error) => Err(error),
+    };
+    behind_the_lock(cx, user, once, outcome).await
+}
+
+/// What refuses a sign-in whose proof was right tells as much about the proof as tokens do: it is told only where
+/// nobody has locked the user out meanwhile.
+async fn behind_the_lock(cx: &Cx, user: &User, once: Option<Once>, outcome: Result<Step>) -> Result<Step> {
+    if let Err(Error::Fault(fault)) = &outcome {
+        // Whoever is to come again later brings the same proof.
+        require_unlocked(cx, user, once.filter(|_| !fault.is(ErrorCode::TooManyRequests))).await?;
     }
+    outcome
 }
 
 /// Redeems what proved the password, if nobody has locked the user out since the proof began: guesses that
@@ -163,15 +181,25 @@ async fn redeem(tx: &mut Tx, once: Option<&Once>) -> Result<()> {
     }
 }
 
-/// Errors: [`fault::code_or_auth_state_mismatch`] when a later sign-in has replaced the code,
+/// A code proves no address but the one that it was sent to.
+async fn still_has(tx: &mut Tx, user: &User, address: Option<&Address>) -> Result<bool> {
+    let Some(address) = address else { return Ok(true) };
+    let current = users::by_sub(tx, &user.pool, &user.sub).await?;
+    Ok(current.is_some_and(|current| current.attributes.get(address.attribute) == Some(&address.value)))
+}
+
+/// Errors: [`fault::code_or_auth_state_mismatch`] when a later sign-in has replaced the code or the address,
 /// [`fault::software_token_used`].
 async fn use_up(tx: &mut Tx, user: &User, second: Option<&SecondFactor>) -> Result<()> {
     match second {
         None => Ok(()),
-        Some(SecondFactor::Code(attempt)) => match codes::redeem(tx, &user.pool, &user.sub, attempt).await? {
-            Redeemed::Right => Ok(()),
-            _ => Err(fault::code_or_auth_state_mismatch().into()),
-        },
+        Some(SecondFactor::Code { attempt, address }) => {
+            let redeemed = codes::redeem(tx, &user.pool, &user.sub, attempt).await?;
+            if redeemed != Redeemed::Right || !still_has(tx, user, address.as_ref()).await? {
+                return Err(fault::code_or_auth_state_mismatch().into());
+            }
+            Ok(())
+        }
         Some(SecondFactor::Step(step)) => {
             match users::use_totp_step(tx, &user.pool, &user.sub, *step).await? {
                 true => Ok(()),
@@ -184,8 +212,7 @@ async fn use_up(tx: &mut Tx, user: &User, second: Option<&SecondFactor>) -> Resu
     }
 }
 
-/// Every proof is right. Signs the tokens and records the sign-in, in this order: what is recorded is
-/// answered, however busy the threads that sign are.
+/// Every proof is right: tokens.
 ///
 /// Errors: those of PostAuthentication and PreTokenGeneration, [`fault::locked_out`].
 pub(super) async fn complete(
@@ -195,6 +222,15 @@ pub(super) async fn complete(
     proof: Proof,
     source: Source,
 ) -> Result<Step> {
+    // A session whose second factor was refused here is answered again, with the next code.
+    let once = proof.once.clone().filter(|_| proof.second.is_none());
+    let outcome = sign_in(cx, entrance, user, proof, source).await;
+    behind_the_lock(cx, user, once, outcome).await
+}
+
+/// Signs the tokens and records the sign-in, in this order: what is recorded is
+/// answered, however busy the threads that sign are.
+async fn sign_in(cx: &Cx, entrance: &Entrance, user: &User, proof: Proof, source: Source) -> Result<Step> {
     let Entrance { pool, client, metadata, .. } = entrance;
     let metadata = metadata.as_ref();
     let before = user;
@@ -262,12 +298,7 @@ async fn apply(tx: &mut Tx, pool: &Pool, proven: &User, change: &Change, now: Mi
     let Some(current) = users::by_sub(tx, &proven.pool, &proven.sub).await? else {
         return Err(Error::Conflict);
     };
-    // A code proves no address but the one that it was sent to.
-    let is_current = match change {
-        Change::Verified(address) => current.attributes.get(address.attribute) == Some(&address.value),
-        Change::NewEmail(_) | Change::SoftwareToken { .. } => true,
-    };
-    if !is_current || !differs_in_attributes_alone(&current, proven) {
+    if !differs_in_attributes_alone(&current, proven) {
         return Err(Error::Conflict);
     }
     let after = change.applied_to(&current, now);

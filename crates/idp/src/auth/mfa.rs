@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lido_crypto::keys::Purpose as KeyPurpose;
 use lido_crypto::totp;
-use lido_domain::{MfaFactor, User, UserStatus};
+use lido_domain::{Medium, MfaFactor, User, UserStatus};
 use lido_store::codes::{self as stored_codes, Attempt, Redeemed};
 use lido_store::{limits, users};
 use lido_wire::ErrorCode;
-use lido_wire::types::{ChallengeNameType, UserPoolMfaType};
+use lido_wire::types::{AttributeType, ChallengeNameType, UserPoolMfaType};
 use serde_json::json;
 use tracing::warn;
 
-use crate::attributes;
+use crate::attributes::{self, Writer};
 use crate::auth::finish::{self, Change, Once, Proof, SecondFactor};
 use crate::auth::session::{self, Awaits, Resumed, Session, Setup, VerifiedToken};
 use crate::auth::{Entrance, Parameters, Step};
@@ -144,7 +144,7 @@ pub(crate) fn signs_in_by(pool: &Pool, user: &User, attribute: &str) -> bool {
 /// Asks for what is due, in one write with what led here.
 ///
 /// Errors: what `once` says, [`fault::locked_out`], those of the CustomMessage trigger,
-/// [`fault::too_many_requests`] for e-mail.
+/// [`fault::too_many_requests`] past the hourly count.
 pub(super) async fn challenge(
     cx: &Cx,
     entrance: &Entrance,
@@ -209,13 +209,12 @@ async fn send(
     address: Address,
 ) -> Result<Step> {
     let medium = address.medium();
-    if address.attribute == "email" {
-        codes::count(cx, &user.pool, &user.sub, Counted::EmailMfa).await.map_err(|error| match error {
-            // Sign-in does not know LimitExceededException.
-            Error::Fault(fault) if fault.is(ErrorCode::LimitExceeded) => fault::too_many_requests().into(),
-            other => other,
-        })?;
-    }
+    let counted = if medium == Medium::Email { Counted::EmailMfa } else { Counted::SmsMfa };
+    codes::count(cx, &user.pool, &user.sub, counted).await.map_err(|error| match error {
+        // Sign-in does not know LimitExceededException.
+        Error::Fault(fault) if fault.is(ErrorCode::LimitExceeded) => fault::too_many_requests().into(),
+        other => other,
+    })?;
     let mut code = codes::new(cx, &user.pool, &user.sub, Purpose::signing_in(address.attribute), &address);
     code.record.target = session.code_target(&address);
     code.record.expires = session.expires;
@@ -332,6 +331,7 @@ async fn answer_code(
         let attempt = is_current.then_some(attempt);
         return Err(wrong(cx, &user, attempt, fault::code_or_auth_state_mismatch()).await?);
     }
+    let second = SecondFactor::Code { attempt, address: (!is_new).then(|| address.clone()) };
     let change = if is_new {
         Some(Change::NewEmail(address))
     } else if is_verified(&user.attributes, address.attribute) {
@@ -339,7 +339,7 @@ async fn answer_code(
     } else {
         Some(Change::Verified(address))
     };
-    let proof = Proof { once: Some(resumed.once), second: Some(SecondFactor::Code(attempt)), change };
+    let proof = Proof { once: Some(resumed.once), second: Some(second), change };
     finish::complete(cx, entrance, &user, proof, session.source()).await
 }
 
@@ -422,15 +422,12 @@ async fn answer_setup(
         return Err(fault::mfa_type_not_offered().into());
     }
     require_setup(entrance, &user, MfaFactor::EmailOtp)?;
-    if !attributes::is_email(email) {
-        return Err(fault::invalid_email_format().into());
-    }
-    if !entrance.client.writes("email") {
-        return Err(fault::unauthorized_attribute_write().into());
-    }
-    let awaits = Awaits::EmailOtp { address: email.to_owned(), is_new: true };
+    let sent = [AttributeType { name: "email".to_owned(), value: Some(email.into()) }];
+    let change = attributes::for_update(&entrance.pool, Writer::Client(&entrance.client), &sent)?;
+    let email = change.set.get("email").ok_or_else(fault::invalid_email_format)?;
+    let awaits = Awaits::EmailOtp { address: email.clone(), is_new: true };
     let next = Session::new(cx, entrance, &user, awaits).from(session.source());
-    send(cx, entrance, &user, Some(resumed.once), next, Address::email(email)).await
+    send(cx, entrance, &user, Some(resumed.once), next, Address::email(email.as_str())).await
 }
 
 /// Refuses to set up a factor once the user has one: then that one is due. Errors: [`fault::invalid_session`].

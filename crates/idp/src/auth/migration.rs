@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use lido_domain::{MfaFactor, Secret, User};
 use lido_store::users::SignInName;
-use lido_wire::ErrorCode;
+use lido_wire::ops::AdminGetUser;
+use lido_wire::{Api, ErrorCode};
+use serde_json::json;
 
 use crate::attributes::{self, ADDRESSES, Writer};
 use crate::cx::Cx;
-use crate::fault::{self, Error, Result};
+use crate::fault::{self, Error, Fault, Result};
 use crate::ops::admin_create_user::{self, Invitation, invitations};
 use crate::ops::sign_up::{name_new_user, new_user};
 use crate::passwords;
@@ -35,7 +37,8 @@ pub(crate) fn is_configured(pool: &Pool) -> bool {
     pool.lambda().is_some_and(|lambda| lambda.user_migration.is_some())
 }
 
-/// Asks the pool's function for the user that is typed as `name`, and makes it.
+/// Asks the pool's function for the user that is typed as `name`, and makes it. Past the lock of
+/// who guesses nobody is made, however many guesses run beside each other.
 pub(crate) async fn bring_in(
     cx: &Cx,
     pool: &Pool,
@@ -54,12 +57,27 @@ pub(crate) async fn bring_in(
         Err(error) => Err(error),
     };
     match outcome {
-        Err(Error::Fault(fault)) if !fault.is(ErrorCode::TooManyRequests) => {
+        Err(Error::Fault(fault)) if !is_loud(&fault) => {
             tracing::warn!(pool.id = %pool.record.id, code = fault.code, "a user was not migrated");
             Ok(Migration::Failed)
         }
         outcome => outcome,
     }
+}
+
+/// Neither what is typed at a sign-in nor what a function answers is bounded by the model, and every Admin operation
+/// has to be able to name the user.
+fn require_nameable(pool: &Pool, name: &str) -> Result<()> {
+    let body = json!({ "UserPoolId": pool.record.id.as_str(), "Username": name });
+    match lido_wire::validate(AdminGetUser::FACTS.input, &body) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(fault::unrecognizable_lambda_output().into()),
+    }
+}
+
+/// What is no failure of the migration: the server is busy, or has not built what the pool asks for.
+fn is_loud(fault: &Fault) -> bool {
+    fault.is(ErrorCode::TooManyRequests) || fault.is_not_implemented()
 }
 
 /// Makes the user in one write. If another request made it meanwhile, that one is the user.
@@ -79,15 +97,16 @@ async fn create(
         return Err(fault::required_attributes_missing(&missing).into());
     }
     let mut user = new_user(pool, name, attributes, found.status, cx.now());
+    require_nameable(pool, &user.username)?;
     // Only where the pool asks for it and there is a number to write to.
     let has_sms_mfa = pool.mfa_factors().contains(&MfaFactor::SmsMfa);
     if found.enable_sms_mfa && has_sms_mfa && user.attributes.contains_key("phone_number") {
         user.mfa.enabled.insert(MfaFactor::SmsMfa);
     }
     // As it was typed, without the pool's policy. Whoever forgot it gets one that nobody knows until it is reset.
-    let password = match asked {
-        Asked::SignIn { password } => Secret::new(password.to_owned()),
-        Asked::ForgotPassword => Secret::new(cx.random_text(UNKNOWN_ALPHABET, UNKNOWN_LENGTH)),
+    let (password, guessed_by) = match asked {
+        Asked::SignIn { password, guessed_by } => (Secret::new(password.to_owned()), Some(guessed_by)),
+        Asked::ForgotPassword => (Secret::new(cx.random_text(UNKNOWN_ALPHABET, UNKNOWN_LENGTH)), None),
     };
     passwords::set(cx, pool, &mut user, password.expose(), found.status).await?;
     let is_forced = |name: &SignInName| {
@@ -109,7 +128,7 @@ async fn create(
     } else {
         Vec::new()
     };
-    match admin_create_user::store(cx, &user, plain, forced, &welcome).await {
+    match admin_create_user::store(cx, &user, plain, forced, &welcome, guessed_by).await {
         Ok(()) => {}
         Err(Error::Fault(fault)) if !fault.is(ErrorCode::TooManyRequests) => {
             return cx.find_user(pool, typed).await?.ok_or_else(|| fault.into());

@@ -6,7 +6,7 @@ use crate::auth::migration::Migration;
 use crate::auth::subject::Subject;
 use crate::auth::{Entrance, Parameters, Step, finish, lockout, migration, require_flow};
 use crate::cx::Cx;
-use crate::fault::{self, Result};
+use crate::fault::{self, Error, Result};
 use crate::passwords;
 use crate::triggers::user_migration::Asked;
 
@@ -54,8 +54,9 @@ async fn migrate(
     subject.require_unlocked()?;
     let validation_data = validation_data.as_ref();
     let metadata = metadata.as_ref().or(validation_data);
-    let asked = Asked::SignIn { password };
-    let refused = match migration::bring_in(cx, pool, client, name, asked, validation_data, metadata).await? {
+    let asked = Asked::SignIn { password, guessed_by: &subject.lockout };
+    let outcome = migration::bring_in(cx, pool, client, name, asked, validation_data, metadata).await?;
+    let refused = match outcome {
         Migration::Done(user) => return Ok(Subject::of(*user)),
         Migration::Nobody => fault::user_not_found(),
         Migration::Failed => fault::migration_failed(client.record.id.as_str()),
@@ -64,6 +65,8 @@ async fn migrate(
         // It goes on, and fails where a wrong password fails.
         return Ok(subject);
     }
-    lockout::failure(cx, pool, &subject).await?;
-    Err(refused.into())
+    match lockout::failure(cx, pool, &subject).await? {
+        Error::Fault(fault) if fault == fault::locked_out() => Err(fault.into()),
+        _ => Err(refused.into()),
+    }
 }

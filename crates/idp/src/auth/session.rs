@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lido_crypto::keys::Purpose;
 use lido_domain::{MfaFactor, Millis, Sub, User};
 use lido_store::{limits, sessions, users};
+use lido_wire::ErrorCode;
 use lido_wire::types::ChallengeNameType;
 use serde::{Deserialize, Serialize};
 
@@ -186,7 +187,8 @@ pub(super) fn open(
 pub(super) async fn entrance(cx: &Cx, sealed: &str) -> Result<Entrance> {
     let (client, _) = split(sealed).ok_or_else(fault::invalid_session)?;
     let (pool, client) = cx.client_by_id(&client).await.map_err(|error| match error {
-        Error::Fault(_) => fault::invalid_session().into(),
+        // A store that sheds load says so, and nothing of the session.
+        Error::Fault(fault) if fault.is(ErrorCode::ResourceNotFound) => fault::invalid_session().into(),
         other => other,
     })?;
     Ok(Entrance { pool, client, by_admin: false, validation_data: None, metadata: None })

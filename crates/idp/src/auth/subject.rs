@@ -5,7 +5,7 @@ use lido_crypto::srp::Verifier;
 use lido_domain::{Millis, Sub, User};
 use lido_store::{limits, users};
 
-use crate::auth::Entrance;
+use crate::auth::{Entrance, migration};
 use crate::cx::Cx;
 use crate::fault::{self, Error, Result};
 use crate::passwords;
@@ -143,7 +143,8 @@ impl Subject {
 
 /// What is counted for a name that nobody has: its keyed hash, as long as a sub.
 pub(crate) fn ghost(cx: &Cx, pool: &Pool, name: &str) -> String {
-    let folded = pool.fold(name);
+    // Another directory may know a name in any spelling: none of them is a further try.
+    let folded = if migration::is_configured(pool) { name.trim().to_lowercase() } else { pool.fold(name) };
     let digest = cx
         .keyring
         .digest(Purpose::SimulatedUser, &[pool.record.id.as_str().as_bytes(), b"lockout", folded.as_bytes()]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lido_domain::{Secret, User, UserStatus};
+use lido_store::limits;
 use lido_store::users::{self, SignInName};
 use lido_wire::ops::AdminCreateUser;
 use lido_wire::types::{AdminCreateUserResponse, DeliveryMediumType, MessageActionType};
@@ -175,24 +176,33 @@ async fn create(cx: &Cx, pool: &Pool, input: &Input) -> Result<User> {
             wanted_invitations(cx, pool, &user, &password, input).await?
         }
     };
-    store(cx, &user, plain, forced, &messages).await?;
+    store(cx, &user, plain, forced, &messages, None).await?;
     deliver(cx, messages).await?;
     Ok(user)
 }
 
 /// Makes the user with its names and messages, in one write. `forced`: names that are taken from whoever holds them.
 ///
-/// Errors: [`taken`] for one of the `plain` names, [`Error::Conflict`].
+/// `guessed_by`: for what guesses are counted, where the user is made because of one.
+///
+/// Errors: [`taken`] for one of the `plain` names, [`fault::locked_out`], [`Error::Conflict`].
 pub(crate) async fn store(
     cx: &Cx,
     user: &User,
     plain: Vec<SignInName>,
     forced: Vec<SignInName>,
     messages: &[Prepared],
+    guessed_by: Option<&str>,
 ) -> Result<()> {
+    let captures = (user.clone(), plain, forced, messages.to_vec(), guessed_by.map(str::to_owned));
     cx.store
-        .write((user.clone(), plain, forced, messages.to_vec()), |(user, plain, forced, messages), tx| {
+        .write(captures, |(user, plain, forced, messages, guessed_by), tx| {
             Box::pin(async move {
+                if let Some(subject) = guessed_by
+                    && limits::locked_until(tx, &user.pool, subject, user.created).await?.is_some()
+                {
+                    return Err(fault::locked_out().into());
+                }
                 for name in forced {
                     take_alias(tx, user, name, user.created).await?;
                 }

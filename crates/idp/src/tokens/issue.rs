@@ -64,11 +64,7 @@ pub enum Source {
     Authentication,
     /// After NEW_PASSWORD_REQUIRED.
     NewPasswordChallenge,
-    /// After DEVICE_PASSWORD_VERIFIER.
-    AuthenticateDevice,
     RefreshTokens,
-    /// A sign-in at the hosted pages.
-    HostedAuth,
 }
 
 impl Source {
@@ -76,9 +72,7 @@ impl Source {
         match self {
             Self::Authentication => "TokenGeneration_Authentication",
             Self::NewPasswordChallenge => "TokenGeneration_NewPasswordChallenge",
-            Self::AuthenticateDevice => "TokenGeneration_AuthenticateDevice",
             Self::RefreshTokens => "TokenGeneration_RefreshTokens",
-            Self::HostedAuth => "TokenGeneration_HostedAuth",
         }
     }
 }

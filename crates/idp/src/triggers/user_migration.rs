@@ -11,9 +11,13 @@ use crate::fault::{self, Result};
 use crate::triggers::{About, add_metadata, event, flag, invoke, map, text, texts};
 
 /// What an unknown user asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) enum Asked<'a> {
-    SignIn { password: &'a str },
+    SignIn {
+        password: &'a str,
+        /// For what failures of the sign-in are counted.
+        guessed_by: &'a str,
+    },
     ForgotPassword,
 }
 
@@ -47,7 +51,7 @@ pub(crate) async fn fire(
     };
     let mut request = json!({ "validationData": validation_data });
     let source = match asked {
-        Asked::SignIn { password } => {
+        Asked::SignIn { password, .. } => {
             request["password"] = password.into();
             "UserMigration_Authentication"
         }

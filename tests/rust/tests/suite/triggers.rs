@@ -1,10 +1,13 @@
 //! The triggers of sign-up, sign-in, tokens and migration. CustomMessage has a file of its own.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use lido_tests::{
     Answer, App, Functions, Lido, PASSWORD, Pool, PoolBuilder, Reply, Tokens, attributes, claims, merged,
 };
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::*;
 
@@ -1004,6 +1007,77 @@ async fn a_failed_migration_tells_what_the_client_may_tell() {
         refused(&app.sign_in("guessed", PASSWORD).await, LOCKED_OUT);
         pool.lido.clock().advance(HOUR).await;
     }
+}
+
+/// What a guess leads to whose function is asked before the name is locked, and answers afterwards.
+async fn judged_before_the_lock(
+    functions: &Functions,
+    trigger: &'static str,
+    app: &App,
+    reply: Reply,
+    wrong_names: [&str; 5],
+) -> Answer {
+    let until = Arc::new(Notify::new());
+    let held = Arc::clone(&until);
+    functions.on(trigger, move |event| match event["request"]["password"].as_str() {
+        Some(guess) if guess != PASSWORD => raises("Bad password"),
+        _ => Reply::Held(Arc::clone(&held), Box::new(reply.clone())),
+    });
+    let others = async {
+        while functions.invocations().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for name in wrong_names {
+            app.sign_in(name, "Wrong-pass-word-1").await;
+        }
+        // The first lock is of a second: too short for a busy machine.
+        for _ in 0..4 {
+            app.lido.clock().advance(16).await;
+            app.sign_in(wrong_names[0], "Wrong-pass-word-1").await;
+        }
+        until.notify_one();
+    };
+    tokio::join!(app.sign_in("ana", PASSWORD), others).0
+}
+
+#[tokio::test]
+async fn a_guess_at_another_directory_is_not_answered_past_the_lock() {
+    let functions = Functions::start().await;
+    let pool = pool(&functions, &["UserMigration"]).await.create().await;
+    for app in [pool.app_client().await, pool.client().discreet().create().await] {
+        let values = json!({ "userAttributes": { "email": EMAIL }, "finalUserStatus": "CONFIRMED" });
+        // The other directory may fold what this pool tells apart.
+        let names = ["ana", "Ana", "aNa", "anA", " ana"];
+        let answer =
+            judged_before_the_lock(&functions, "UserMigration", &app, Reply::Respond(values), names).await;
+        refused(&answer, LOCKED_OUT);
+        refused(&pool.admin("AdminGetUser", "ana", json!({})).await, USER_NOT_FOUND);
+        pool.lido.clock().advance(HOUR).await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_no_operation_takes_is_not_migrated() {
+    let functions = Functions::start().await;
+    let app = pool(&functions, &["UserMigration"]).await.app_client().await;
+    let failed = format!("Exception migrating user in app client {}", app.id);
+    for name in ["two words".to_owned(), "x".repeat(129)] {
+        knows(&functions, json!({ "email": EMAIL }), json!({ "finalUserStatus": "CONFIRMED" }));
+        app.sign_in(&name, PASSWORD).await.fails("UserNotFoundException", &failed);
+        knows(&functions, json!({ "email": EMAIL, "username": name }), json!({}));
+        app.sign_in("ana", PASSWORD).await.fails("UserNotFoundException", &failed);
+    }
+}
+
+#[tokio::test]
+async fn what_refuses_after_a_right_password_is_not_told_past_the_lock() {
+    let functions = Functions::start().await;
+    let app = pool(&functions, &["PostAuthentication"]).await.app_client().await;
+    app.user("ana").create().await;
+    let names = ["ana"; 5];
+    let answer =
+        judged_before_the_lock(&functions, "PostAuthentication", &app, raises("Not today"), names).await;
+    refused(&answer, LOCKED_OUT);
 }
 
 #[tokio::test]
